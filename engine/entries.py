@@ -1,0 +1,197 @@
+"""Turns what a person typed, on the command line or in the form, into a spec.
+
+Both go through here, so that both say the same sentence about the same mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from engine.catalog import ModelInfo, find_dataset, find_model
+from engine.errors import UsageError
+from engine.presets import Preset
+from engine.recipe import Recipe
+from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
+from engine.spec import SpecError, StudySpec
+
+# Entries in the order of the form; the command line has a flag for each.
+FIELDS = (
+    "model",
+    "dataset",
+    "layers",
+    "ratio",
+    "candidates",
+    "repeats",
+    "epochs",
+    "pretrain_epochs",
+    "seed",
+    "wiring",
+)
+
+
+def entries_of(spec: StudySpec) -> dict[str, str]:
+    """Returns the entries that give this spec, as a person would type them."""
+    return {
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "layers": ",".join(spec.layers),
+        "ratio": ",".join(f"{ratio:g}" for ratio in _shortest(spec.ratios)),
+        "candidates": "all" if spec.candidates is None else str(spec.candidates),
+        "repeats": str(spec.repeats),
+        "epochs": str(spec.retrain.epochs),
+        "pretrain_epochs": str(spec.pretrain.epochs),
+        "seed": str(spec.seed),
+        "wiring": spec.wiring,
+    }
+
+
+def read_entries(entries: Mapping[str, str | None], preset: Preset | None = None) -> StudySpec:
+    """Returns the spec that the entries describe; what is empty comes from the preset or protocol.
+
+    Raises:
+        SpecError: An entry is wrong; its `field` says which, its text says why.
+    """
+    problems, spec = _read(entries, preset)
+    if spec is None:
+        raise problems[0]
+    return spec
+
+
+def problems_in(entries: Mapping[str, str | None], preset: Preset | None = None) -> dict[str, str]:
+    """Returns one sentence for each wrong entry, keyed by its field; empty when all is well."""
+    problems, _ = _read(entries, preset)
+    return {problem.field: str(problem) for problem in problems}
+
+
+def _read(
+    entries: Mapping[str, str | None], preset: Preset | None
+) -> tuple[list[SpecError], StudySpec | None]:
+    typed = {field: (entries.get(field) or "").strip() for field in FIELDS}
+    problems: list[SpecError] = []
+
+    def take(field: str, read: Callable[[str], Any], fallback: Any) -> Any:
+        if not typed[field]:
+            return fallback
+        try:
+            return read(typed[field])
+        except UsageError as error:
+            problems.append(SpecError(field, str(error)))
+            return fallback
+
+    base = preset.spec if preset else None
+    model: ModelInfo = take(
+        "model", find_model, base.model_info if base else find_model("lenet5-mini")
+    )
+    # A preset's layers, ratios and recipes are those of its model; another model brings its own.
+    if base is not None and base.model != model.name:
+        base = None
+    dataset = take(
+        "dataset", find_dataset, (preset.spec.dataset_info if preset else find_dataset("mnist-5k"))
+    )
+    default_layers = base.layers if base else (model.layers[0].name,)
+    layers: tuple[str, ...] = take("layers", lambda text: _layers(model, text), default_layers)
+    default_ratios = base.ratios if base and base.layers == layers else _same_for_all(base, layers)
+    ratios: tuple[float, ...] = take("ratio", lambda text: _ratios(text, layers), default_ratios)
+    repeats = take("repeats", lambda text: _integer("repeats", text), base.repeats if base else 1)
+    seed = take("seed", lambda text: _integer("The seed", text), base.seed if base else 0)
+    recipes = {
+        field: take(
+            field,
+            partial(_lasting, recipe),
+            recipe,
+        )
+        for field, recipe in (
+            ("epochs", base.retrain if base else model.retrain),
+            ("pretrain_epochs", base.pretrain if base else model.pretrain),
+        )
+    }
+    same_space = base is not None and (base.layers, base.ratios) == (layers, ratios)
+    fallback = base.candidates if base and same_space else "default"
+    candidates = take("candidates", _candidates, fallback)
+    if problems:
+        return problems, None
+    try:
+        if candidates == "default":
+            candidates = _default_sample(model, layers, ratios, seed)
+        spec = StudySpec(
+            model=model.name,
+            dataset=dataset.name,
+            layers=layers,
+            ratios=ratios,
+            candidates=candidates,
+            repeats=repeats,
+            pretrain=recipes["pretrain_epochs"],
+            retrain=recipes["epochs"],
+            wiring=typed["wiring"] or (base.wiring if base else "correct"),
+            seed=seed,
+        )
+    except SpecError as error:
+        return [error], None
+    return [], spec
+
+
+def _default_sample(
+    model: ModelInfo, layers: tuple[str, ...], ratios: tuple[float, ...], seed: int
+) -> int | None:
+    """All candidates where that is a study a person would wait for, else a sample."""
+    filters = tuple(model.layer(layer).filters for layer in layers)
+    pruned = tuple(
+        pruned_count(n, ratio) if 0 < ratio < 1 else 0
+        for n, ratio in zip(filters, ratios, strict=True)
+    )
+    total = CandidateSpace(filters, pruned, 1, seed).total
+    return None if total <= ALL_BY_DEFAULT else DEFAULT_SAMPLE
+
+
+def _layers(model: ModelInfo, text: str) -> tuple[str, ...]:
+    names = [part.strip() for part in text.replace("+", ",").split(",") if part.strip()]
+    return tuple(model.layer(name).name for name in names)
+
+
+def _ratios(text: str, layers: tuple[str, ...]) -> tuple[float, ...]:
+    ratios = tuple(_number("The ratio", part) for part in text.split(","))
+    if len(ratios) == 1:
+        ratios *= len(layers)
+    if len(ratios) != len(layers):
+        raise UsageError(f"Give one ratio, or one for each of {', '.join(layers)}, not {text!r}.")
+    for ratio in ratios:
+        if not 0 < ratio < 1:
+            raise UsageError(f"The ratio must be between 0 and 1, for example 0.5, not {ratio:g}.")
+    return ratios
+
+
+def _candidates(text: str) -> int | None:
+    if text.lower() == "all":
+        return None
+    count = _integer("candidates", text, " or all")
+    if count < 1:
+        raise UsageError(f"candidates must be all or at least 1, not {count}.")
+    return count
+
+
+def _lasting(recipe: Recipe, text: str) -> Recipe:
+    return recipe.lasting(_integer("epochs", text))
+
+
+def _integer(name: str, text: str, alternative: str = "") -> int:
+    try:
+        return int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        raise UsageError(f"{name} must be a whole number{alternative}, not {text!r}.") from None
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name} must be a number such as 0.5, not {text.strip()!r}.") from None
+
+
+def _same_for_all(base: StudySpec | None, layers: tuple[str, ...]) -> tuple[float, ...]:
+    return (base.ratios[0] if base else 0.2,) * len(layers)
+
+
+def _shortest(ratios: tuple[float, ...]) -> tuple[float, ...]:
+    return ratios[:1] if len(set(ratios)) == 1 else ratios

@@ -1,0 +1,212 @@
+"""The study as a value: what is pruned, scored and retrained, and how. Its hash names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
+from engine.errors import UsageError
+from engine.recipe import Recipe
+from engine.space import CandidateSpace, pruned_count
+
+WIRINGS = ("correct", "released")
+MAX_REPEATS = 1_000
+MAX_ROWS = 4_000_000
+MAX_JSON_BYTES = 1 << 20
+
+# The scores every study measures before retraining; the first is the oracle's.
+BASE_SCORES = ("pruned_train_loss", "pruned_train_acc")
+
+
+class SpecError(UsageError):
+    """A spec that cannot be studied; `field` says which entry is wrong."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        """Takes the name of the wrong field and one sentence about it."""
+        super().__init__(sentence)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """One study, frozen and valid.
+
+    Where it runs (device, executor, pack size) is not part of it: that must not change a number.
+
+    Attributes:
+        model: Name of a model of the catalog.
+        dataset: Name of a data set of the catalog.
+        layers: Names of the pruned layers.
+        ratios: Pruning ratio of each pruned layer.
+        candidates: How many are sampled, or None for all.
+        repeats: Retrainings of each candidate, each with its own seed.
+        pretrain: Recipe of the base network.
+        retrain: Recipe of each candidate.
+        wiring: "correct", or "released" for the wiring of the paper's released code.
+        seed: Every random number of the study follows from it.
+    """
+
+    model: str
+    dataset: str
+    layers: tuple[str, ...]
+    ratios: tuple[float, ...]
+    candidates: int | None
+    repeats: int
+    pretrain: Recipe
+    retrain: Recipe
+    wiring: str = "correct"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks that the study exists; raises SpecError naming the field."""
+        info = _checked("model", find_model, self.model)
+        data = _checked("dataset", find_dataset, self.dataset)
+        if info.channels != data.channels:
+            raise SpecError(
+                "dataset",
+                f"{info.title} takes images of {info.channels} channel(s); "
+                f"{data.title} has {data.channels}.",
+            )
+        if not self.layers:
+            raise SpecError("layers", f"Name at least one layer of {info.name} to prune.")
+        if len(set(self.layers)) != len(self.layers):
+            raise SpecError("layers", f"A layer is named twice in {', '.join(self.layers)}.")
+        for layer in self.layers:
+            _checked("layers", info.layer, layer)
+        if len(self.ratios) != len(self.layers):
+            raise SpecError("ratio", "Give one ratio, or one for each layer.")
+        for layer, ratio in zip(self.layers, self.ratios, strict=True):
+            _check_ratio(info, layer, ratio)
+        if not 1 <= self.repeats <= MAX_REPEATS:
+            raise SpecError(
+                "repeats", f"repeats must be from 1 to {MAX_REPEATS:,}, not {self.repeats}."
+            )
+        if self.wiring not in WIRINGS:
+            raise SpecError("wiring", f"wiring is {' or '.join(WIRINGS)}, not {self.wiring!r}.")
+        if not 0 <= self.seed < 2**63:
+            raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
+        space = _checked("candidates", self._space, None)
+        if len(space) * self.repeats > MAX_ROWS:
+            raise SpecError(
+                "repeats",
+                f"{len(space):,} candidates with {self.repeats:,} repeats are more than the "
+                f"{MAX_ROWS:,} rows one study can hold; sample fewer or repeat less.",
+            )
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """The model's facts."""
+        return find_model(self.model)
+
+    @property
+    def dataset_info(self) -> DatasetInfo:
+        """The data set's facts."""
+        return find_dataset(self.dataset)
+
+    @property
+    def space(self) -> CandidateSpace:
+        """The candidates of this study."""
+        return self._space(None)
+
+    @property
+    def rows(self) -> int:
+        """How many (candidate, repeat) rows the finished study has."""
+        return len(self.space) * self.repeats
+
+    @property
+    def ratio_text(self) -> str:
+        """The ratio as one word: `0.5`, or `0.5+0.3` where layers differ."""
+        distinct = dict.fromkeys(self.ratios)
+        return "+".join(f"{r:g}" for r in (self.ratios if len(distinct) > 1 else distinct))
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that name the study.
+
+        Fields at their defaults are left out of the hash, so that a field added later moves no
+        older study's name.
+        """
+        data = self.to_json()
+        for field, default in (("wiring", "correct"), ("seed", 0)):
+            if data[field] == default:
+                del data[field]
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    def with_(self, **changes: Any) -> Self:
+        """Returns a copy with some fields changed; raises SpecError where that is no study."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the spec as a JSON object."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "layers": list(self.layers),
+            "ratios": list(self.ratios),
+            "candidates": self.candidates,
+            "repeats": self.repeats,
+            "pretrain": self.pretrain.to_json(),
+            "retrain": self.retrain.to_json(),
+            "wiring": self.wiring,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote, trusting nothing.
+
+        Raises:
+            UsageError: A field is missing, unknown, of the wrong kind, or not a study.
+        """
+        try:
+            fields = dict(data)
+            candidates = fields.pop("candidates")
+            spec = cls(
+                model=str(fields.pop("model")),
+                dataset=str(fields.pop("dataset")),
+                layers=tuple(str(layer) for layer in fields.pop("layers")),
+                ratios=tuple(float(ratio) for ratio in fields.pop("ratios")),
+                candidates=None if candidates is None else int(candidates),
+                repeats=int(fields.pop("repeats")),
+                pretrain=Recipe.from_json(fields.pop("pretrain")),
+                retrain=Recipe.from_json(fields.pop("retrain")),
+                wiring=str(fields.pop("wiring", "correct")),
+                seed=int(fields.pop("seed", 0)),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise UsageError(f"This is not a study's spec: {error!r}.") from error
+        if fields:
+            raise UsageError(f"A study's spec has no field named {sorted(fields)[0]!r}.")
+        return spec
+
+    def _space(self, _: None) -> CandidateSpace:
+        info = find_model(self.model)
+        filters = tuple(info.layer(layer).filters for layer in self.layers)
+        pruned = tuple(map(pruned_count, filters, self.ratios))
+        return CandidateSpace(filters, pruned, self.candidates, self.seed)
+
+
+def _check_ratio(info: ModelInfo, layer: str, ratio: float) -> None:
+    if not (math.isfinite(ratio) and 0 < ratio < 1):
+        raise SpecError(
+            "ratio", f"The ratio must be between 0 and 1, for example 0.5, not {ratio}."
+        )
+    filters = info.layer(layer).filters
+    if pruned_count(filters, ratio) >= filters:
+        raise SpecError(
+            "ratio",
+            f"Ratio {ratio:g} would remove all {filters} filters of {layer}; use a lower one.",
+        )
+
+
+def _checked(field: str, check: Any, value: Any) -> Any:
+    try:
+        return check(value)
+    except UsageError as error:
+        raise SpecError(field, str(error)) from error
