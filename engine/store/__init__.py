@@ -1,0 +1,1 @@
+"""Results on disk: an append-only journal, and an HDF5 file that is always published whole."""
