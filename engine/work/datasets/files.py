@@ -1,0 +1,160 @@
+"""Where a set's idx files are found: shipped, on this machine, or downloaded into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.catalog import DatasetInfo
+from engine.errors import UsageError
+from engine.folders import cache_folder, ensure_private, shipped_folder
+from engine.work.vision_ops import declare_vision_ops
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+SHIPPED = frozenset({"mnist-5k"})
+# Where distributions put a set; Debian's package dataset-fashion-mnist is one.
+SYSTEM_FOLDERS: Mapping[str, Path] = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
+
+_TORCHVISION_NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+_TIMEOUT_SECONDS = 30.0
+_LARGEST_DOWNLOAD = 200 << 20
+_PIECE = 1 << 18
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file to download: its name, its MD5 sum, and the folders (URLs) it can be had from."""
+
+    name: str
+    md5: str
+    mirrors: tuple[str, ...]
+
+
+def locate(info: DatasetInfo, *, download: bool, say: Say) -> list[Path]:
+    """Returns the four idx files of a set: train images, train labels, test images, test labels.
+
+    Looks among the shipped files, then where distributions put the set, then in the cache; what is
+    missing there is downloaded.
+
+    Args:
+        info: The set.
+        download: Whether it may be downloaded.
+        say: Called with a line about the progress of a download.
+
+    Raises:
+        UsageError: The set is not here and cannot be had.
+    """
+    if info.name in SHIPPED:
+        return _all_in(info, shipped_folder() / info.name, "install the package again")
+    system = SYSTEM_FOLDERS.get(info.name)
+    if system is not None and (files := _present(system)) is not None:
+        return files
+    folder = cache_of(info)
+    if (files := _present(folder)) is not None:
+        return files
+    if not download:
+        raise UsageError(
+            f"{info.title} is not on this machine; allow its download, or put its four idx files "
+            f"into {folder}."
+        )
+    download_all(info, say)
+    return _all_in(info, folder, "download it again")
+
+
+def download_all(info: DatasetInfo, say: Say) -> None:
+    """Downloads a set into the cache, over what is there; raises UsageError."""
+    folder = ensure_private(cache_of(info))
+    for remote in torchvision_files(info):
+        fetch(info, remote, folder, say)
+
+
+def cache_of(info: DatasetInfo) -> Path:
+    """Returns the folder that a set is downloaded into."""
+    return cache_folder() / "datasets" / info.name
+
+
+def torchvision_files(info: DatasetInfo) -> list[Remote]:
+    """Returns what torchvision knows about a set's files: names, MD5 sums, mirrors."""
+    declare_vision_ops()
+    from torchvision import datasets
+
+    known = getattr(datasets, _TORCHVISION_NAMES[info.name])
+    return [Remote(name, md5, tuple(known.mirrors)) for name, md5 in known.resources]
+
+
+def fetch(info: DatasetInfo, remote: Remote, folder: Path, say: Say) -> None:
+    """Downloads one file into a folder, whole and with the right MD5 sum, or not at all.
+
+    Raises:
+        UsageError: No mirror gave it.
+    """
+    target = folder / remote.name
+    temporary = folder / f"{remote.name}.{os.getpid()}.part"
+    reasons = []
+    try:
+        for mirror in remote.mirrors:
+            try:
+                if _download(mirror + remote.name, temporary, info, say) == remote.md5:
+                    os.replace(temporary, target)
+                    return
+                reasons.append(f"{mirror} sent a damaged {remote.name}")
+            except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+                reasons.append(f"{mirror}: {getattr(error, 'reason', error) or error!r}")
+            except OSError as error:
+                reasons.append(str(error))
+    finally:
+        temporary.unlink(missing_ok=True)
+    raise UsageError(
+        f"{info.title} could not be downloaded ({'; '.join(reasons)}); connect to the internet, or "
+        f"put its four idx files into {folder}."
+    )
+
+
+def _download(url: str, target: Path, info: DatasetInfo, say: Say) -> str:
+    """Writes what a URL gives to a file and returns its MD5 sum."""
+    digest = hashlib.md5(usedforsecurity=False)
+    name = url.rpartition("/")[2]
+    done = 0
+    with (
+        urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,
+        target.open("wb") as file,
+    ):
+        total = int(answer.headers.get("Content-Length") or 0)
+        while (piece := answer.read(_PIECE)) and done <= _LARGEST_DOWNLOAD:
+            file.write(piece)
+            digest.update(piece)
+            done += len(piece)
+            of_all = f" of {total / 1e6:.0f}" if total else ""
+            say(f"downloading {info.title}: {done / 1e6:.0f}{of_all} MB of {name}")
+    return digest.hexdigest()
+
+
+def _present(folder: Path) -> list[Path] | None:
+    """Returns the four files where all are there, each gzipped or not."""
+    files = []
+    for name in NAMES:
+        found = [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()]
+        if not found:
+            return None
+        files.append(found[0])
+    return files
+
+
+def _all_in(info: DatasetInfo, folder: Path, way_out: str) -> list[Path]:
+    files = _present(folder)
+    if files is None:
+        raise UsageError(f"{info.title} is not complete in {folder}; {way_out}.")
+    return files

@@ -1,0 +1,15 @@
+"""K candidates trained as one computation: one interface, several ways to compute it."""
+
+from engine.work.packs.base import MOMENTUM, Evaluation, Pack, network_of
+from engine.work.packs.choose import fused_trouble, make_pack, pack_kind, warm_up
+
+__all__ = [
+    "MOMENTUM",
+    "Evaluation",
+    "Pack",
+    "fused_trouble",
+    "make_pack",
+    "network_of",
+    "pack_kind",
+    "warm_up",
+]

@@ -1,0 +1,208 @@
+"""K candidates of the LeNet family as one computation with stacked parameters, for a GPU.
+
+Feature maps are (K, channels, batch, height, width), so that im2col of the maps of candidate k is
+one matrix and a convolution of all K is one batched matrix product (grouped convolutions are slow
+for few channels). The first layer's patches are the same for all candidates and are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from engine.catalog import ModelInfo
+from engine.recipe import Recipe
+from engine.work.datasets import ImageData
+from engine.work.models.lenet import KERNEL
+from engine.work.packs.base import MOMENTUM, Evaluation
+
+IMAGES_AT_A_TIME = 256
+
+Parameters = Mapping[str, Tensor]
+
+
+class StackedPack:
+    """K candidates whose batches are one forward, one backward and one update."""
+
+    def __init__(
+        self, info: ModelInfo, states: Parameters, data: ImageData, recipe: Recipe
+    ) -> None:
+        """Puts the stacked parameters on the data's device.
+
+        Args:
+            info: The model they were pruned from; of the LeNet family.
+            states: Their states, stacked (K, ...).
+            data: The data, on the device to train on.
+            recipe: Batch size, momentum and weight decay.
+        """
+        self._info, self._data, self._recipe = info, data, recipe
+        self._device = data.train_images.device
+        self._parameters = {
+            name: tensor.to(self._device, copy=True).requires_grad_()
+            for name, tensor in states.items()
+        }
+        self._momentum = {
+            name: torch.zeros_like(tensor) for name, tensor in self._parameters.items()
+        }
+        self._rate = torch.zeros((), device=self._device)
+        self._captured: dict[int, Callable[[Tensor], None]] = {}
+
+    @property
+    def size(self) -> int:
+        """K, how many candidates there are."""
+        return len(next(iter(self._parameters.values())))
+
+    def train(self, order: NDArray[np.int64], rate: float) -> None:
+        """Takes one SGD step per batch; see `Pack.train`."""
+        self._rate.fill_(rate)
+        for batch in torch.split(torch.from_numpy(order).to(self._device), self._recipe.batch_size):
+            self._step_for(len(batch))(batch)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Evaluates every candidate on a whole split."""
+        images, labels = self._data.split(split)
+        loss = torch.zeros(self.size, dtype=torch.float64, device=self._device)
+        right = torch.zeros(self.size, dtype=torch.int64, device=self._device)
+        with torch.no_grad():
+            for start in range(0, len(images), IMAGES_AT_A_TIME):
+                piece = slice(start, start + IMAGES_AT_A_TIME)
+                logits = stacked_logits(self._info, self._parameters, images[piece])
+                more_loss, more_right = stacked_tally(logits, labels[piece])
+                loss += more_loss
+                right += more_right
+        return Evaluation(
+            loss.cpu().numpy() / len(images), right.cpu().numpy().astype(np.float64) / len(images)
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns parameters and momentum; see `Pack.state`."""
+        parameters = {name: tensor.detach() for name, tensor in self._parameters.items()}
+        momentum = {MOMENTUM + name: tensor for name, tensor in self._momentum.items()}
+        everything = parameters | momentum
+        return {name: tensor.to("cpu", copy=True) for name, tensor in everything.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from what `state` returned."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(state[name])
+                self._momentum[name].copy_(state[MOMENTUM + name])
+
+    def _step(self, batch: Tensor) -> None:
+        images, labels = self._data.split("train")
+        logits = stacked_logits(self._info, self._parameters, images[batch])
+        # The sum over candidates gives each its own gradient, since none reads another's weights.
+        loss = _losses(logits, labels[batch]).mean(1).sum()
+        gradients = torch.autograd.grad(loss, list(self._parameters.values()))
+        with torch.no_grad():
+            for (name, parameter), gradient in zip(
+                self._parameters.items(), gradients, strict=True
+            ):
+                momentum = self._momentum[name].mul_(self._recipe.momentum)
+                momentum.add_(gradient.add(parameter, alpha=self._recipe.weight_decay))
+                parameter.sub_(momentum * self._rate)
+
+    def _step_for(self, length: int) -> Callable[[Tensor], None]:
+        """A step's fifty small kernels cost more to launch than to run, so a GPU replays them."""
+        if self._device.type != "cuda":
+            return self._step
+        if length not in self._captured:
+            self._captured[length] = self._capture(length)
+        return self._captured[length]
+
+    def _capture(self, length: int) -> Callable[[Tensor], None]:
+        with torch.cuda.device(self._device):
+            return self._captured_step(torch.zeros(length, dtype=torch.int64, device=self._device))
+
+    def _captured_step(self, held: Tensor) -> Callable[[Tensor], None]:
+        """Records a step that reads its batch from `held`."""
+        before = self.state()
+        # Capture needs a warm-up on a stream of its own; what it trained is taken back.
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._step(held)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        self.load_state(before)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step(held)
+
+        def replay(batch: Tensor) -> None:
+            held.copy_(batch)
+            graph.replay()
+
+        return replay
+
+
+def stacked_logits(
+    info: ModelInfo, parameters: Parameters, maps: Tensor, after: str | None = None
+) -> Tensor:
+    """Returns the logits of K networks, (K, classes, batch).
+
+    Args:
+        info: The model; of the LeNet family.
+        parameters: Stacked parameters (K, ...).
+        maps: Images (batch, channels, 32, 32); or, where `after` is given, what that layer gave,
+            pooled and rectified, per candidate: (K, filters, batch, height, width).
+        after: The layer that `maps` come from.
+    """
+    names = [layer.name for layer in info.layers]
+    start = 0 if after is None else names.index(after) + 1
+    if after is None:
+        maps = maps.transpose(0, 1).unsqueeze(0)
+    for place in range(start, len(names)):
+        name = names[place]
+        maps = _convolve(maps, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+        if place < len(names) - 1:
+            maps = _pool(maps)
+        maps = functional.relu(maps)
+    # (K, filters, batch, 1, 1) -> (K, filters, batch)
+    values = maps.flatten(2)
+    for place in range(len(info.hidden) + 1):
+        weight, bias = parameters[f"fc{place + 1}.weight"], parameters[f"fc{place + 1}.bias"]
+        values = torch.baddbmm(bias.unsqueeze(2), weight, values)
+        if place < len(info.hidden):
+            values = functional.relu(values)
+    return values
+
+
+def stacked_tally(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns summed cross-entropy (K,) in float64 and how many are right (K,)."""
+    return _losses(logits, labels).double().sum(1), (logits.argmax(1) == labels).sum(1)
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the cross-entropy of every image, (K, batch), from logits (K, classes, batch)."""
+    chosen = labels.expand(len(logits), 1, -1)
+    return -functional.log_softmax(logits, 1).gather(1, chosen).squeeze(1)
+
+
+def _pool(maps: Tensor) -> Tensor:
+    """Halves height and width of (K, channels, batch, h, w) maps, rounding down."""
+    size, channels = maps.shape[:2]
+    pooled = functional.max_pool2d(maps.flatten(0, 1), 2)
+    return pooled.reshape(size, channels, *pooled.shape[1:])
+
+
+def _convolve(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolves (K or 1, channels, batch, h, w) maps with (K, filters, channels, 5, 5) weights."""
+    size, filters = weight.shape[:2]
+    patches = maps.unfold(3, KERNEL, 1).unfold(4, KERNEL, 1)
+    shared, channels, batch, height, width = patches.shape[:5]
+    columns = patches.permute(0, 1, 5, 6, 2, 3, 4).reshape(
+        shared, channels * KERNEL * KERNEL, batch * height * width
+    )
+    rows = weight.flatten(2)
+    if shared == 1:
+        # One product for all candidates: their filters are just more rows.
+        out = torch.addmm(bias.reshape(-1, 1), rows.flatten(0, 1), columns[0])
+    else:
+        out = torch.baddbmm(bias.unsqueeze(2), rows, columns)
+    return out.reshape(size, filters, batch, height, width)

@@ -1,0 +1,216 @@
+"""The base network: trained by the protocol, its best epoch kept, and remembered in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.errors import RunFailure, UsageError
+from engine.folders import cache_folder, ensure_private
+from engine.seeds import derive_seed
+from engine.spec import StudySpec
+from engine.work.batches import pretrain_order
+from engine.work.datasets import ImageData
+from engine.work.models import build_model
+from engine.work.packs import Pack, make_pack, network_of
+
+# Raise it when a change of code changes the network that a spec gives.
+VERSION = 1
+_BATCHES_AT_A_TIME = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BaseNetwork:
+    """The network that is pruned.
+
+    Attributes:
+        state: Its state_dict, float32 on the CPU.
+        test_acc: Accuracy on the test set, 0..1.
+        test_loss: Mean cross-entropy on the test set.
+        train_acc: Accuracy on the train set, 0..1.
+        train_loss: Mean cross-entropy on the train set.
+        best_epoch: The epoch (counted from 0) it was taken after.
+        key: Names what determines it.
+        cached: Whether it came out of the cache.
+    """
+
+    state: dict[str, Tensor]
+    test_acc: float
+    test_loss: float
+    train_acc: float
+    train_loss: float
+    best_epoch: int
+    key: str
+    cached: bool
+
+
+def base_network(
+    spec: StudySpec,
+    data: ImageData,
+    *,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> BaseNetwork:
+    """Returns a study's base network: out of the cache, or trained by the study's recipe.
+
+    It is the epoch of best test accuracy, first on ties, as in the paper.
+
+    Args:
+        spec: The study.
+        data: Its data, on the device to train on.
+        threads: Threads of the fused kernel.
+        progress: Called with how many epochs are done.
+        checkpoint: Called between steps; may raise to break off.
+        note: Called with a sentence when something is worth the log.
+
+    Raises:
+        RunFailure: Training gave no finite loss in any epoch.
+    """
+    key = base_key(spec, data)
+    path = cache_folder() / "base" / f"{key}.pt"
+    say = note or (lambda sentence: None)
+    found = _load(path, spec, data, key, say)
+    if found is not None:
+        return found
+    trained = _train(
+        spec,
+        data,
+        key,
+        _new_pack(spec, data, threads),
+        progress or (lambda epochs: None),
+        checkpoint or (lambda: None),
+    )
+    try:
+        _save(path, trained)
+    except (OSError, UsageError) as error:
+        say(f"The base network could not be kept for other studies: {error}")
+    return trained
+
+
+def base_key(spec: StudySpec, data: ImageData) -> str:
+    """Returns a name for what determines a base network; two studies that share it share one."""
+    device = data.train_images.device.type
+    determines: dict[str, Any] = {
+        "version": VERSION,
+        "model": spec.model,
+        "data": data.digest,
+        "recipe": spec.pretrain.to_json(),
+        "seed": spec.seed,
+        "device": device,
+    }
+    text = json.dumps(determines, sort_keys=True)
+    return f"{spec.model}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
+
+
+def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
+    """Returns torch's default initial weights, drawn from the study's seed."""
+    # The modules draw from torch's global generator, which is put back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "init"))
+        return dict(build_model(spec.model_info, classes).state_dict())
+
+
+def _new_pack(spec: StudySpec, data: ImageData, threads: int) -> Pack:
+    state = initial_state(spec, data.classes)
+    stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
+    return make_pack(spec.model_info, stacked, data, spec.pretrain, threads=threads)
+
+
+def _train(
+    spec: StudySpec,
+    data: ImageData,
+    key: str,
+    pack: Pack,
+    progress: Callable[[int], None],
+    checkpoint: Callable[[], None],
+) -> BaseNetwork:
+    count, recipe = len(data.train_labels), spec.pretrain
+    piece = _BATCHES_AT_A_TIME * recipe.batch_size
+    best: tuple[float, float, int] | None = None
+    best_state = pack.state()
+    for epoch in range(recipe.epochs):
+        order = pretrain_order(spec.seed, epoch, count)
+        for start in range(0, count, piece):
+            pack.train(order[start : start + piece], recipe.rate_at(epoch))
+            checkpoint()
+        test = pack.evaluate("test")
+        loss, accuracy = float(test.loss[0]), float(test.accuracy[0])
+        if math.isfinite(loss) and (best is None or accuracy > best[0]):
+            best, best_state = (accuracy, loss, epoch), pack.state()
+        checkpoint()
+        progress(epoch + 1)
+    if best is None:
+        raise RunFailure(
+            "Pretraining diverged: the loss was never finite; use a lower learning rate."
+        )
+    pack.load_state(best_state)
+    train = pack.evaluate("train")
+    return BaseNetwork(
+        state=network_of(best_state, 0),
+        test_acc=best[0],
+        test_loss=best[1],
+        train_acc=float(train.accuracy[0]),
+        train_loss=float(train.loss[0]),
+        best_epoch=best[2],
+        key=key,
+        cached=False,
+    )
+
+
+_FACTS = ("test_acc", "test_loss", "train_acc", "train_loss", "best_epoch")
+
+
+def _save(path: Path, network: BaseNetwork) -> None:
+    ensure_private(path.parent)
+    content = {"state": network.state} | {name: getattr(network, name) for name in _FACTS}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load(
+    path: Path, spec: StudySpec, data: ImageData, key: str, say: Callable[[str], None]
+) -> BaseNetwork | None:
+    """Returns the cached network, or None, with a note, where the file is not what it should be."""
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = _checked_state(content["state"], spec, data)
+        facts = {name: float(content[name]) for name in _FACTS}
+    except Exception as error:  # torch raises whatever its readers raise on a damaged file
+        say(f"The cached base network {path} is damaged and is trained again ({error!r}).")
+        return None
+    best_epoch = int(facts.pop("best_epoch"))
+    return BaseNetwork(state=state, best_epoch=best_epoch, key=key, cached=True, **facts)
+
+
+def _checked_state(state: Mapping[str, Any], spec: StudySpec, data: ImageData) -> dict[str, Tensor]:
+    wanted = build_model(spec.model_info, data.classes).state_dict()
+    if set(state) != set(wanted):
+        raise ValueError("its tensors are those of another model")
+    for name, tensor in wanted.items():
+        given = state[name]
+        if given.shape != tensor.shape or given.dtype != tensor.dtype:
+            raise ValueError(f"{name} has another shape")
+        if not bool(torch.isfinite(given).all()):
+            raise ValueError(f"{name} is not finite")
+    return {name: state[name] for name in wanted}
