@@ -1,0 +1,84 @@
+"""The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import OracleError
+from engine.store.writer import RunWriter
+
+if TYPE_CHECKING:
+    from engine.work.session import Session
+
+
+def main(arguments: list[str]) -> int:
+    """Works on the run named by the arguments; returns the exit code of the process."""
+    takeover = "--takeover" in arguments
+    folders = [argument for argument in arguments if argument != "--takeover"]
+    if len(folders) != 1:
+        print("usage: python -m engine [--takeover] RUN_FOLDER", file=sys.stderr)
+        return 2
+    # The engine has no terminal to lose, and a hang-up must not reach it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        writer = RunWriter.open(Path(folders[0]), takeover=takeover)
+    except OracleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return _work(writer)
+    finally:
+        writer.close()
+
+
+def _work(writer: RunWriter) -> int:
+    """Runs the study and leaves its status and the reason for it in the run."""
+    from engine.work.session import Session, StopRequested
+
+    n_total = int(writer.config["n_total"])
+    with Session(writer, n_total) as session:
+        signal.signal(signal.SIGTERM, lambda *_: session.stop())
+        signal.signal(signal.SIGINT, lambda *_: session.stop())
+        try:
+            session.keep(lambda: writer.set_status("running"))
+            # Importing torch takes seconds; by now readers see a running engine.
+            from engine.work.study import run_study
+
+            run_study(writer, session)
+            status, message = "done", ""
+        except StopRequested:
+            status, message = "stopped", ""
+        except OracleError as error:
+            status, message = "failed", str(error)
+        except Exception as error:
+            for line in traceback.format_exc().splitlines():
+                writer.log(line)
+            status = "failed"
+            message = f"The engine met an unexpected error, {type(error).__name__}: {error}."
+        _leave(writer, session, status, message)
+    return 1 if status == "failed" else 0
+
+
+def _leave(writer: RunWriter, session: Session, status: str, message: str) -> None:
+    """Makes the last status durable and visible."""
+    from engine.summary import summarise_run
+
+    def last_words() -> None:
+        writer.set_status(status, message)
+        writer.set_summary(summarise_run(writer.config, status, writer.rows))
+        writer.publish(final=status == "done")
+
+    writer.log(f"{status}: {message}" if message else status)
+    session.keep(last_words)
+    writer.obeyed()
+    session.say(status=status, note=message, provisional=[])
+    if status == "done":
+        session.stage("finished")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""What a study will cost, before it starts: multiply-adds over a rate measured on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.catalog import ModelInfo
+from engine.folders import cache_folder, ensure_private
+from engine.spec import StudySpec
+
+# Multiply-adds a second of one core in the fused kernel, until a run has been measured here: the
+# lower end of what was seen on shared AVX2 cores.
+_GUESSED_RATE_PER_CORE = 2.0e10
+_START_SECONDS = 8.0
+_BACKWARD = 2  # a backward pass costs about two forward ones
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds a study takes, and whether the rate behind them was measured on this machine."""
+
+    seconds: float
+    measured: bool
+
+    def __str__(self) -> str:
+        """Returns it as a person says it: `about 2 min, a guess until a run is measured here`."""
+        basis = "" if self.measured else ", a guess until a run is measured here"
+        return f"about {duration_text(self.seconds)}{basis}"
+
+
+def estimate(spec: StudySpec, device: str = "auto") -> Estimate:
+    """Returns how long a study takes from the start of its engine."""
+    rate = _measured_rates().get(_key(spec.model_info, device))
+    guess = _GUESSED_RATE_PER_CORE * len(os.sched_getaffinity(0))
+    seconds = study_work(spec) / (rate or guess)
+    return Estimate(_START_SECONDS + seconds, rate is not None)
+
+
+def study_work(spec: StudySpec) -> float:
+    """Returns the multiply-adds of pretraining and of all retrainings with their evaluations."""
+    pretraining = multiply_adds(spec.model_info, {}) * _passes(spec) * spec.pretrain.epochs
+    return pretraining + retraining_work(spec) * spec.rows
+
+
+def retraining_work(spec: StudySpec) -> float:
+    """Returns the multiply-adds of one retraining of one candidate with its evaluations."""
+    kept = {
+        layer: spec.model_info.layer(layer).filters - count
+        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
+    }
+    return multiply_adds(spec.model_info, kept) * _passes(spec) * spec.retrain.epochs
+
+
+def multiply_adds(info: ModelInfo, kept: dict[str, int]) -> float:
+    """Returns the multiply-adds of one image through a LeNet that keeps so many filters."""
+    work, inputs, size = 0, info.channels, info.size
+    for index, layer in enumerate(info.layers):
+        filters = kept.get(layer.name, layer.filters)
+        size -= 4
+        work += 25 * inputs * filters * size * size
+        if index < len(info.layers) - 1:
+            size //= 2
+        inputs = filters
+    for width in (*info.hidden, 10):
+        work += inputs * width
+        inputs = width
+    return float(work)
+
+
+def remember_rate(info: ModelInfo, device: str, rate: float) -> None:
+    """Keeps a measured rate (multiply-adds a second) for later estimates on this machine."""
+    path = _rates_file()
+    rates = {**_measured_rates(), _key(info, device): rate}
+    ensure_private(path.parent)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(rates))
+    os.replace(temporary, path)
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a duration in its two largest units: `45 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{max(1, math.ceil(seconds))} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def _passes(spec: StudySpec) -> int:
+    """Forward passes' worth of work in one epoch: training, and evaluation on both sets."""
+    data = spec.dataset_info
+    return (1 + _BACKWARD) * data.train_images + data.train_images + data.test_images
+
+
+def _key(info: ModelInfo, device: str) -> str:
+    return f"{info.family}/{'cuda' if device.startswith('cuda') else 'cpu'}"
+
+
+def _rates_file() -> Path:
+    return cache_folder() / "rates.json"
+
+
+def _measured_rates() -> dict[str, float]:
+    """Reads the rates; what cannot be read counts as not measured."""
+    try:
+        rates: Any = json.loads(_rates_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(rates, dict):
+        return {}
+    return {str(key): float(rate) for key, rate in rates.items() if _is_rate(rate)}
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0

@@ -1,0 +1,88 @@
+"""A run as CSV: the same bytes from the app and from the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.outcomes import OUTCOMES
+from engine.store.layout import CURVE_COLUMNS, RowStatus
+from engine.store.reader import RunReader
+from engine.summary import summarise_run
+
+
+def candidates_table(run: RunReader) -> pd.DataFrame:
+    """Returns one row per scored (candidate, repeat); outcomes are empty until it is retrained."""
+    rows = run.rows
+    layers = run.config["layers"]
+    distinct, place = np.unique(rows["candidate"], return_inverse=True)
+    pruned = [
+        json.dumps(dict(zip(layers, run.pruned(int(candidate)), strict=True)))
+        for candidate in distinct
+    ]
+    columns: dict[str, Any] = {
+        "id": run.config["run_id"],
+        "candidate": rows["candidate"],
+        "repeat": rows["repeat"],
+        "status": [RowStatus(code).name.lower() for code in rows["status"]],
+        "pruned": [pruned[index] for index in place],
+    }
+    finished = rows["epochs"] > 0
+    for name in (*run.config["score_names"], "best_epoch", *OUTCOMES):
+        columns[name] = rows[name]
+    columns["best_epoch"] = pd.array(
+        np.where(finished, rows["best_epoch"], 0), dtype="Int64"
+    ).copy()
+    columns["best_epoch"][~finished] = pd.NA
+    columns["seed"] = rows["seed"]
+    columns["seconds"] = rows["seconds"]
+    return pd.DataFrame(columns, index=np.arange(len(rows)))
+
+
+def summary_table(run: RunReader) -> pd.DataFrame:
+    """Returns the run's summary as a table of one row."""
+    return pd.DataFrame([summarise_run(run.config, run.status, run.rows)])
+
+
+def curves_table(run: RunReader) -> pd.DataFrame:
+    """Returns one row per (candidate, repeat, epoch) that was trained; epochs count from 1."""
+    rows, curves = run.rows, run.curves()
+    trained = np.argwhere(~np.isnan(curves).all(axis=2))
+    row, epoch = trained.T
+    table = {
+        "id": run.config["run_id"],
+        "candidate": rows["candidate"][row],
+        "repeat": rows["repeat"][row],
+        "epoch": epoch + 1,
+    }
+    for column, name in enumerate(CURVE_COLUMNS):
+        table[name] = curves[row, epoch, column]
+    return pd.DataFrame(table, index=np.arange(len(row)))
+
+
+TABLES: Mapping[str, Callable[[RunReader], pd.DataFrame]] = {
+    "candidates": candidates_table,
+    "summary": summary_table,
+    "curves": curves_table,
+}
+
+
+def export_csv(runs: Sequence[RunReader], table: str) -> bytes:
+    """Returns one of `TABLES` of one or several runs, one below the other, as UTF-8 CSV.
+
+    Numbers are written so that reading them gives the same float back. Runs that were made with
+    other scores have their own columns, empty for the rest.
+
+    Raises:
+        UsageError: A run holds no valid spec.
+    """
+    frames = [TABLES[table](run) for run in runs]
+    joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    text = io.StringIO()
+    joined.to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue().encode()

@@ -1,0 +1,192 @@
+"""The workbench of one study: data on the device, base network and plan, and packs made of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from engine import __version__
+from engine.errors import UsageError
+from engine.spec import StudySpec
+from engine.store.writer import RunWriter
+from engine.work.datasets import ImageData, load_dataset
+from engine.work.models import slice_plan
+from engine.work.packs import Evaluation, Pack, fused_trouble, make_pack, pack_kind
+from engine.work.pretraining import BaseNetwork, base_network
+from engine.work.scoring import pruned_scores
+from engine.work.session import Session
+from engine.work.surgery import SlicePlan, candidate_states, l1_selection
+
+# The filters a candidate loses, one tuple per pruned layer.
+Pruned = tuple[tuple[int, ...], ...]
+
+_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "h5py", "numba")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every candidate of a study is built from and measured on.
+
+    Attributes:
+        spec: The study.
+        device: Where it computes.
+        threads: Threads that work on a pack on a CPU.
+        data: The data set, on the device.
+        base: The network that is pruned.
+        plan: Its slice plan.
+    """
+
+    spec: StudySpec
+    device: torch.device
+    threads: int
+    data: ImageData
+    base: BaseNetwork
+    plan: SlicePlan
+
+    @property
+    def train_images(self) -> int:
+        """How many images the train set has."""
+        return len(self.data.train_labels)
+
+    def score(self, candidates: Sequence[Pruned], progress: Callable[[int], None]) -> Evaluation:
+        """Returns the pruned train loss and accuracy of candidates; `progress` may raise."""
+        return pruned_scores(
+            self.spec.model_info,
+            self.base.state,
+            self.plan,
+            self.spec.layers,
+            candidates,
+            self.data,
+            wiring=self.spec.wiring,
+            threads=self.threads,
+            progress=progress,
+        )
+
+    def make_pack(self, candidates: Sequence[Pruned]) -> Pack:
+        """Returns a pack of candidates that are pruned and not yet retrained."""
+        spec = self.spec
+        states = candidate_states(self.base.state, self.plan, spec.layers, candidates, spec.wiring)
+        return make_pack(spec.model_info, states, self.data, spec.retrain, threads=self.threads)
+
+    def l1_choice(self) -> Pruned:
+        """Returns the candidate that L1-norm pruning of the base network chooses."""
+        return tuple(
+            tuple(l1_selection(self.base.state, layer, count))
+            for layer, count in zip(self.spec.layers, self.spec.space.pruned, strict=True)
+        )
+
+
+def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
+    """Sets up the bench: loads the data, gets the base network, and records what it works with.
+
+    Raises:
+        StopRequested: A stop was requested.
+        OracleError: The device or the data is not there, or pretraining diverged.
+    """
+    session.stage("preparing")
+    device = pick_device(str(writer.config.get("device") or "auto"))
+    threads = len(os.sched_getaffinity(0))
+    writer.log(f"{spec.model} on {spec.dataset}, {spec.space.formula()}; device {device}")
+
+    told_before = ""
+
+    def told(line: str) -> None:
+        # A download tells its percentage several times a second; the log gets one line a file.
+        nonlocal told_before
+        subject = line.partition(":")[0]
+        if subject != told_before:
+            writer.log(line)
+        told_before = subject
+        session.say(note=line)
+        session.checkpoint()
+
+    data = load_dataset(spec.dataset_info, progress=told).to(device)
+    session.say(note="")
+    plan = slice_plan(spec.model_info, data.classes)
+    kind = pack_kind(spec.model_info, {}, data)
+    if kind == "fused":
+        _compile(spec, data, writer, session)
+    elif device.type == "cpu" and fused_trouble():
+        writer.log(fused_trouble())
+    session.stage("pretraining", spec.pretrain.epochs, "epochs")
+
+    def trained(epochs: int) -> None:
+        session.say(stage_done=epochs)
+
+    base = base_network(
+        spec,
+        data,
+        threads=threads,
+        progress=trained,
+        checkpoint=session.checkpoint,
+        note=writer.log,
+    )
+    origin = "from the cache" if base.cached else "trained"
+    writer.log(f"base network {origin}: test accuracy {base.test_acc:.4f}, key {base.key}")
+    bench = Bench(spec, device, threads, data, base, plan)
+    writer.config = {
+        **writer.config,
+        "device": str(device),
+        "base_test_acc": base.test_acc,
+        "base_test_loss": base.test_loss,
+        "base_train_loss": base.train_loss,
+        "l1_pruned": [list(layer) for layer in bench.l1_choice()],
+        "environment": environment(device, threads, kind),
+    }
+    return bench
+
+
+def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Session) -> None:
+    """Compiles the fused kernel, or loads it from an earlier time, as a stage of its own."""
+    from engine.work.packs.fused import warm_up
+
+    session.stage("compiling", 0, "parts")
+
+    def compiled(done: int, total: int) -> None:
+        session.say(stage_done=done, stage_total=total)
+        session.checkpoint()
+
+    began = time.monotonic()
+    kept = {
+        layer: spec.model_info.layer(layer).filters - count
+        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
+    }
+    warm_up(spec.model_info, kept, data.classes, compiled)
+    writer.log(f"kernels ready after {time.monotonic() - began:.1f} s")
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the device for `auto`, `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        UsageError: torch does not see it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"There is no device named {name!r}; use auto, cpu or cuda.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"There is no device {name} for this torch; use auto or cpu.")
+    return device
+
+
+def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]:
+    """Returns what a reader needs to know to repeat the numbers elsewhere."""
+    return {
+        "oracle_tui": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": threads,
+        "pack": kind,
+        **{library: version(library) for library in _LIBRARIES},
+    }

@@ -1,0 +1,37 @@
+"""How many candidates a pack takes: enough to be quick, few enough to show points soon."""
+
+from __future__ import annotations
+
+_AIM_SECONDS = {"cpu": 4.0, "cuda": 20.0}
+_START_PER_THREAD = 1
+_CUDA_START = 32
+_LARGEST = 1024
+
+
+class PackSizer:
+    """Starts small and grows towards packs of a few seconds; no result depends on it."""
+
+    def __init__(self, threads: int, device_type: str) -> None:
+        """Takes how many threads work on a pack and the type of the device."""
+        self._step = threads if device_type == "cpu" else 1
+        self._aim = _AIM_SECONDS.get(device_type, 20.0)
+        self._limit = _LARGEST
+        self._retrained, self._seconds = 0, 0.0
+        self.size = threads * _START_PER_THREAD if device_type == "cpu" else _CUDA_START
+
+    def measured(self, size: int, seconds: float) -> None:
+        """Learns how long a pack took, and aims the next one; it at most quadruples."""
+        self._retrained += size
+        self._seconds += seconds
+        wanted = int(self._aim * size / max(seconds, 1e-6))
+        wanted = max(self._step, wanted // self._step * self._step)
+        self.size = min(wanted, self.size * 4, self._limit)
+
+    @property
+    def per_retraining(self) -> float | None:
+        """Seconds of one retraining of one candidate, all packs together; None before the first."""
+        return self._seconds / self._retrained if self._retrained else None
+
+    def halve(self) -> None:
+        """Takes half as many from now on, because memory ran out."""
+        self._limit = self.size = max(1, self.size // 2)

@@ -1,0 +1,72 @@
+"""The study itself: base network, scores, retraining of every candidate; resumable anywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.seeds import derive_seed
+from engine.spec import BASE_SCORES, StudySpec
+from engine.store.layout import Rows, RowStatus, empty_rows
+from engine.store.writer import RunWriter
+from engine.summary import summarise_run
+from engine.work.bench import Bench, prepare
+from engine.work.retraining import Retraining
+from engine.work.session import Session
+
+_SCORE_CHUNK = 512
+
+
+def run_study(writer: RunWriter, session: Session) -> None:
+    """Works on a run until every candidate is scored and every repeat of it retrained.
+
+    Rows that are there already are left as they are: this is how a run is resumed.
+
+    Raises:
+        StopRequested: A stop was requested; all that was acknowledged is on disk.
+        OracleError: The study cannot go on.
+    """
+    spec = StudySpec.from_json(writer.config["spec"])
+    bench = prepare(spec, writer, session)
+    score_candidates(bench, writer, session)
+    Retraining(bench, writer, session).run()
+
+
+def score_candidates(bench: Bench, writer: RunWriter, session: Session) -> None:
+    """Scores every candidate that has no row yet, and appends its rows for all repeats."""
+    spec = bench.spec
+    space = spec.space
+    missing = [c for c in space.work_order() if not writer.has(c, 0, RowStatus.SCORED)]
+    if not missing:
+        return
+    session.stage("scoring", len(space), "candidates")
+    for start in range(0, len(missing), _SCORE_CHUNK):
+        chunk = missing[start : start + _SCORE_CHUNK]
+        scored = len(space) - len(missing) + start
+
+        def progress(done: int, scored: int = scored) -> None:
+            session.say(stage_done=scored + done)
+            session.checkpoint()
+
+        pruned = [space[c] for c in chunk]
+        found = bench.score(pruned, progress)
+        rows = _scored_rows(spec, chunk)
+        each = np.repeat(np.arange(len(chunk)), spec.repeats)
+        rows["pruned_train_loss"] = found.loss[each]
+        rows["pruned_train_acc"] = found.accuracy[each]
+        lists = [[list(layer) for layer in pruned[index]] for index in each]
+        session.keep(functools.partial(writer.append, rows, None, lists))
+        writer.set_summary(summarise_run(writer.config, "running", writer.rows))
+        session.keep(writer.maybe_publish)
+
+
+def _scored_rows(spec: StudySpec, candidates: Sequence[int]) -> Rows:
+    """Returns one row per candidate and repeat, candidate by candidate, outcomes unknown."""
+    rows = empty_rows(len(candidates) * spec.repeats, BASE_SCORES)
+    rows["candidate"] = np.repeat(np.asarray(candidates), spec.repeats)
+    rows["repeat"] = np.tile(np.arange(spec.repeats), len(candidates))
+    rows["status"] = RowStatus.SCORED
+    rows["seed"] = [derive_seed(spec.seed, "batches", int(repeat)) for repeat in rows["repeat"]]
+    return rows

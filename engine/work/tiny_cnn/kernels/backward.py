@@ -1,0 +1,277 @@
+"""Kernels of the backward pass.
+
+A 2x2 max-pool with ReLU hands each gradient to at most one of four positions, so three quarters of
+a dense backward pass through a convolution are multiplications by zero. Here a pooling window is
+one step: its code says, lane by lane, which of the four positions it is, and the inputs (for the
+gradient of the weights) or the weights (for the gradient of the inputs) are chosen by it before
+they are multiplied: 25 or 36 multiplications in place of 100.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from engine.work.tiny_cnn.kernels.compiling import Kernel, compile_kernel, once
+from engine.work.tiny_cnn.kernels.vectors import (
+    FLOATS,
+    INT64,
+    LANES,
+    WIDE,
+    at,
+    constant,
+    fma,
+    gate,
+    gate_code,
+    lanes,
+    load,
+    load_broadcast,
+    multiply_add,
+    pack,
+    shift,
+    splat,
+    store,
+    unpack,
+    vadd,
+    vload,
+    vmul,
+    vstore,
+    vsub,
+    zeros,
+)
+
+# Rows of a 5x5 kernel, and of the 6x6 patch under a pooling window, whose accumulators fit the
+# registers (32, or 16 without AVX-512) together.
+KERNEL_ROWS = 5 if WIDE else 1
+PATCH_ROWS = 3 if WIDE else 1
+_KERNEL_SUMS = 5 * KERNEL_ROWS
+_PATCH_SUMS = 6 * PATCH_ROWS
+
+
+def _choices(builder, code):
+    """Where a code (0..3) means the lower row, and where it means the right column."""
+    lower = builder.fcmp_ordered(">=", code, constant(2))
+    column = builder.fsub(code, builder.select(lower, constant(2), constant(0)))
+    return lower, builder.fcmp_ordered(">=", column, constant(1))
+
+
+@intrinsic
+def _add_chosen_patch(typing, sums, x, row_step, code, gradient):
+    """Add gradient times the chosen 5x5 patch of inputs to the accumulators of 5 taps a row."""
+    rows = sums.count // 5
+
+    def generate(context, builder, signature, arguments):
+        packed, pointer, step, codes, gradients = arguments
+        values = unpack(builder, packed, sums.count)
+        lower, right = _choices(builder, codes)
+        below = None
+        for r in range(rows + 1):
+            row = at(builder, pointer, builder.mul(step, ir.Constant(INT64, r)))
+            above, below = below, [load(builder, at(builder, row, LANES * k)) for k in range(6)]
+            if above is None:
+                continue
+            chosen = [
+                builder.select(lower, b, a) for a, b in zip(above, below, strict=True)
+            ]
+            for k in range(5):
+                value = builder.select(right, chosen[k + 1], chosen[k])
+                j = 5 * (r - 1) + k
+                values[j] = multiply_add(builder, gradients, value, values[j])
+        return pack(context, builder, sums, values)
+
+    return sums(sums, FLOATS, types.int64, lanes, lanes), generate
+
+
+@intrinsic(prefer_literal=True)
+def _add_vectors(typing, values, out, row_step, columns):
+    """Add accumulators to ``out``, `columns` of them to a row."""
+    count = columns.literal_value
+
+    def generate(context, builder, signature, arguments):
+        for i, value in enumerate(unpack(builder, arguments[0], values.count)):
+            row = builder.mul(arguments[2], ir.Constant(INT64, i // count))
+            pointer = at(builder, at(builder, arguments[1], row), LANES * (i % count))
+            store(builder, builder.fadd(load(builder, pointer), value), pointer)
+        return context.get_dummy_value()
+
+    return types.void(values, FLOATS, types.int64, columns), generate
+
+
+@once
+def weight_gradient() -> Kernel:
+    """Gradient of the 5x5 weights between one input channel and one pooled output channel.
+
+    Arguments: input ``[size][size][LANES]``, size, codes and gradients of the pooling windows (zero
+    where ReLU cut them off), first row of windows, end, gradient of the weights ``[25][LANES]``
+    (added to).
+    """
+
+    def weight_gradient(x, size, codes, gradients, top, end, out):
+        pooled = (size - 4) // 2
+        for first in range(0, 5, KERNEL_ROWS):
+            sums = zeros(_KERNEL_SUMS)
+            for py in range(top, end):
+                for px in range(pooled):
+                    here = (py * pooled + px) * LANES
+                    sums = _add_chosen_patch(
+                        sums,
+                        shift(x, ((2 * py + first) * size + 2 * px) * LANES),
+                        size * LANES,
+                        vload(codes, here),
+                        vload(gradients, here),
+                    )
+            _add_vectors(sums, shift(out, first * 5 * LANES), 5 * LANES, 5)
+
+    integer = types.int64
+    return compile_kernel(
+        weight_gradient, FLOATS, integer, FLOATS, FLOATS, integer, integer, FLOATS
+    )
+
+
+@intrinsic(prefer_literal=True)
+def _add_chosen_weights(typing, sums, first, weights, code, gradient):
+    """Add gradient times the chosen weight to some rows of the 6x6 patch under a pooling window.
+
+    The accumulators are the patch's rows from `first` on. Input (r, k) of the patch meets weight (r, k)
+    of the window's upper left response, (r, k - 1) of the upper right one, and so on.
+    """
+    rows = sums.count // 6
+    top = first.literal_value
+
+    def generate(context, builder, signature, arguments):
+        packed, _, pointer, codes, gradients = arguments
+        values = unpack(builder, packed, sums.count)
+        lower, right = _choices(builder, codes)
+        zero = constant(0)
+
+        def chosen_row(r):
+            """Row r of the weights, moved to the right where the code says so: six places."""
+            if not 0 <= r < 5:
+                return [zero] * 6
+            row = [load_broadcast(builder, at(builder, pointer, 5 * r + k)) for k in range(5)]
+            return [
+                builder.select(right, left, own)
+                for left, own in zip([zero, *row], [*row, zero], strict=True)
+            ]
+
+        above = chosen_row(top - 1)
+        for r in range(rows):
+            own = chosen_row(top + r)
+            for k in range(6):
+                weight = builder.select(lower, above[k], own[k])
+                values[6 * r + k] = multiply_add(builder, gradients, weight, values[6 * r + k])
+            above = own
+        return pack(context, builder, sums, values)
+
+    return sums(sums, first, FLOATS, lanes, lanes), generate
+
+
+@once
+def input_gradient(first: int) -> Kernel:
+    """Gradient of one input channel ``[14][14][LANES]`` of conv2, summed over all its outputs.
+
+    The kernel adds the rows from `first` on of every window's patch, PATCH_ROWS of them. Arguments:
+    weights between the channel and the first output, step to the next output's, outputs, codes and
+    gradients ``[outputs][25][LANES]`` of the pooling windows, gradient of the channel (added to).
+    """
+
+    def kernel(weights, step, outputs, codes, gradients, out):
+        for py in range(5):
+            for px in range(5):
+                sums = zeros(_PATCH_SUMS)
+                for o in range(outputs):
+                    here = (o * 25 + py * 5 + px) * LANES
+                    sums = _add_chosen_weights(
+                        sums,
+                        first,
+                        shift(weights, o * step),
+                        vload(codes, here),
+                        vload(gradients, here),
+                    )
+                corner = ((2 * py + first) * 14 + 2 * px) * LANES
+                _add_vectors(sums, shift(out, corner), 14 * LANES, 6)
+
+    kernel.__name__ = f"input_gradient_{first}"
+    integer = types.int64
+    return compile_kernel(kernel, FLOATS, integer, integer, FLOATS, FLOATS, FLOATS)
+
+
+@once
+def gate_gradient() -> Kernel:
+    """Cut gradients off where ReLU did, and add up each channel's: the gradient of its bias.
+
+    Arguments: gradients ``[channels][windows][LANES]`` (changed), codes, channels, windows, gradients
+    of the biases ``[channels][LANES]`` (added to).
+    """
+
+    def gate_gradient(gradients, codes, channels, windows, d_bias):
+        for c in range(channels):
+            total = vload(d_bias, c * LANES)
+            for i in range(c * windows, (c + 1) * windows):
+                value = gate_code(vload(codes, i * LANES), vload(gradients, i * LANES))
+                vstore(gradients, i * LANES, value)
+                total = vadd(total, value)
+            vstore(d_bias, c * LANES, total)
+
+    return compile_kernel(gate_gradient, FLOATS, FLOATS, types.int64, types.int64, FLOATS)
+
+
+@once
+def dense_backward() -> Kernel:
+    """Gradients of one fully connected layer, lanes kept apart.
+
+    Arguments: input ``[inputs][LANES]``, inputs, outputs, weights, gradient of the outputs, gradient of
+    the inputs, whether it goes through a ReLU, gradients of weights ``[outputs * inputs][LANES]``
+    and of biases (both added to).
+    """
+
+    def dense_backward(x, inputs, outputs, weights, d_out, d_in, with_relu, d_weights, d_bias):
+        for o in range(outputs):
+            here = o * LANES
+            vstore(d_bias, here, vadd(vload(d_bias, here), vload(d_out, here)))
+        for i in range(inputs):
+            value = vload(x, i * LANES)
+            back = splat(0.0)
+            for o in range(outputs):
+                gradient = vload(d_out, o * LANES)
+                back = fma(splat(weights[o * inputs + i]), gradient, back)
+                here = (o * inputs + i) * LANES
+                vstore(d_weights, here, fma(gradient, value, vload(d_weights, here)))
+            if with_relu:
+                back = gate(value, back)
+            vstore(d_in, i * LANES, back)
+
+    integer = types.int64
+    return compile_kernel(
+        dense_backward,
+        FLOATS,
+        integer,
+        integer,
+        FLOATS,
+        FLOATS,
+        FLOATS,
+        integer,
+        FLOATS,
+        FLOATS,
+    )
+
+
+@once
+def update() -> Kernel:
+    """torch.optim.SGD's step: weight decay joins the gradient, momentum without dampening.
+
+    Arguments: parameters, momenta, gradients, their number (a multiple of LANES), learning rate,
+    momentum, weight decay.
+    """
+
+    def update(parameters, momenta, gradient, count, rate, momentum, decay):
+        for i in range(0, count, LANES):
+            value = vload(parameters, i)
+            speed = fma(splat(decay), value, vload(gradient, i))
+            speed = fma(splat(momentum), vload(momenta, i), speed)
+            vstore(momenta, i, speed)
+            vstore(parameters, i, vsub(value, vmul(splat(rate), speed)))
+
+    single = types.float32
+    return compile_kernel(update, FLOATS, FLOATS, FLOATS, types.int64, single, single, single)

@@ -1,0 +1,252 @@
+"""Kernels of the forward pass: convolution with pooling, dense layers, cross-entropy.
+
+The lanes of a vector are samples: an activation is stored as ``[channel][row][column][LANES]``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from engine.work.tiny_cnn.kernels.compiling import Kernel, compile_kernel, once
+from engine.work.tiny_cnn.kernels.vectors import (
+    DOUBLES,
+    FLOATS,
+    INT64,
+    INTS,
+    LANES,
+    WIDE,
+    at,
+    choose,
+    constant,
+    fma,
+    lanes,
+    larger,
+    load_broadcast,
+    load_once,
+    maximum,
+    multiply_add,
+    pack,
+    relu,
+    shift,
+    splat,
+    store,
+    unpack,
+    vadd,
+    vdiv,
+    vexp,
+    vload,
+    vmul,
+    vstore,
+    vsub,
+)
+
+# Output channels computed together: 4 accumulators each, with the weights and one input they must
+# fit the registers (32, or 16 without AVX-512).
+MAX_BLOCK = 5 if WIDE else 3
+
+
+def blocks(channels: int, most: int = MAX_BLOCK) -> list[int]:
+    """Split `channels` into as few blocks of at most `most` as possible, of nearly equal size."""
+    count = -(-channels // most)
+    small, extra = divmod(channels, count)
+    return [small + 1] * extra + [small] * (count - extra)
+
+
+@intrinsic(prefer_literal=True)
+def _start_at_bias(typing, block, bias):
+    """Four accumulators (one 2x2 pooling window) for each output channel, set to its bias."""
+    result = types.UniTuple(lanes, 4 * block.literal_value)
+
+    def generate(context, builder, signature, arguments):
+        values = []
+        for o in range(result.count // 4):
+            values += [load_broadcast(builder, at(builder, arguments[1], o))] * 4
+        return pack(context, builder, result, values)
+
+    return result(block, FLOATS), generate
+
+
+@intrinsic
+def _convolve_row(typing, sums, upper, lower, weights, weight_step):
+    """Add one kernel row (5 taps) to the 2x2 window of every output channel of the block.
+
+    `upper` and `lower` point at the first input of the window's two rows. Each input is loaded
+    once and used for all outputs.
+    """
+    block = sums.count // 4
+
+    def generate(context, builder, signature, arguments):
+        packed, above, below, first_weight, step = arguments
+        values = unpack(builder, packed, 4 * block)
+        rows = [
+            at(builder, first_weight, builder.mul(step, ir.Constant(INT64, o)))
+            for o in range(block)
+        ]
+        for k in range(5):
+            taps = [load_broadcast(builder, at(builder, row, k)) for row in rows]
+            window = ((above, k), (above, k + 1), (below, k), (below, k + 1))
+            for q, (row, column) in enumerate(window):
+                value = load_once(builder, at(builder, row, LANES * column))
+                for o in range(block):
+                    values[4 * o + q] = multiply_add(builder, taps[o], value, values[4 * o + q])
+        return pack(context, builder, sums, values)
+
+    return sums(sums, FLOATS, FLOATS, FLOATS, types.int64), generate
+
+
+@intrinsic
+def _pool_and_store(typing, sums, out, codes, step, with_codes):
+    """Max-pool every output's window and apply ReLU (pooling first is equivalent and cheaper).
+
+    The code of a window is the position 0..3 of its first maximum, or -1 where ReLU cuts it off:
+    all that the backward pass has to know.
+    """
+    block = sums.count // 4
+
+    def generate(context, builder, signature, arguments):
+        packed, out_pointer, code_pointer, channel_step, wanted = arguments
+        values = unpack(builder, packed, 4 * block)
+        windows = [values[4 * o : 4 * o + 4] for o in range(block)]
+        offsets = [builder.mul(channel_step, ir.Constant(INT64, o)) for o in range(block)]
+        largest = []
+        for window, offset in zip(windows, offsets, strict=True):
+            top = maximum(
+                builder,
+                maximum(builder, window[0], window[1]),
+                maximum(builder, window[2], window[3]),
+            )
+            largest.append(top)
+            store(builder, maximum(builder, constant(0), top), at(builder, out_pointer, offset))
+        with builder.if_then(builder.icmp_signed("!=", wanted, ir.Constant(INT64, 0))):
+            for window, offset, top in zip(windows, offsets, largest, strict=True):
+                code = constant(3)
+                for q in (2, 1, 0):
+                    first = builder.fcmp_ordered("==", window[q], top)
+                    code = builder.select(first, constant(q), code)
+                cut = builder.fcmp_ordered("<=", top, constant(0))
+                code = builder.select(cut, constant(-1), code)
+                store(builder, code, at(builder, code_pointer, offset))
+        return context.get_dummy_value()
+
+    return types.void(sums, FLOATS, FLOATS, types.int64, types.int64), generate
+
+
+@once
+def conv_pool(block: int) -> Kernel:
+    """5x5 convolution + 2x2 max-pool + ReLU for `block` output channels.
+
+    Arguments: input ``[channels][size][size][LANES]``, channels, size, weights and biases of the
+    first channel of the block, output ``[block][pooled][pooled][LANES]``, its codes, whether codes
+    are wanted.
+    """
+
+    def kernel(x, channels, size, weights, bias, out, codes, with_codes):
+        pooled = (size - 4) // 2
+        for py in range(pooled):
+            for px in range(pooled):
+                sums = _start_at_bias(block, bias)
+                for c in range(channels):
+                    for ky in range(5):
+                        upper = shift(x, ((c * size + 2 * py + ky) * size + 2 * px) * LANES)
+                        lower = shift(upper, size * LANES)
+                        taps = shift(weights, c * 25 + ky * 5)
+                        sums = _convolve_row(sums, upper, lower, taps, channels * 25)
+                here = (py * pooled + px) * LANES
+                step = pooled * pooled * LANES
+                _pool_and_store(sums, shift(out, here), shift(codes, here), step, with_codes)
+
+    kernel.__name__ = f"conv_pool_{block}"
+    integer = types.int64
+    return compile_kernel(kernel, FLOATS, integer, integer, FLOATS, FLOATS, FLOATS, FLOATS, integer)
+
+
+@once
+def dense_forward() -> Kernel:
+    """One fully connected layer, with ReLU if wanted.
+
+    Arguments: input ``[inputs][LANES]``, inputs, outputs, weights ``[outputs][inputs]``, biases,
+    output ``[outputs][LANES]``, whether ReLU follows.
+    """
+
+    def dense_forward(x, inputs, outputs, weights, bias, out, with_relu):
+        for o in range(outputs):
+            row = shift(weights, o * inputs)
+            # four chains, because one would wait for its own result
+            a = splat(bias[o])
+            b = splat(0.0)
+            c = splat(0.0)
+            d = splat(0.0)
+            i = 0
+            while i + 4 <= inputs:
+                a = fma(splat(row[i]), vload(x, i * LANES), a)
+                b = fma(splat(row[i + 1]), vload(x, (i + 1) * LANES), b)
+                c = fma(splat(row[i + 2]), vload(x, (i + 2) * LANES), c)
+                d = fma(splat(row[i + 3]), vload(x, (i + 3) * LANES), d)
+                i += 4
+            while i < inputs:
+                a = fma(splat(row[i]), vload(x, i * LANES), a)
+                i += 1
+            total = vadd(vadd(a, b), vadd(c, d))
+            if with_relu:
+                total = relu(total)
+            vstore(out, o * LANES, total)
+
+    integer = types.int64
+    return compile_kernel(dense_forward, FLOATS, integer, integer, FLOATS, FLOATS, FLOATS, integer)
+
+
+@once
+def cross_entropy() -> Kernel:
+    """Loss, hits and (scaled) gradient of the logits of one group of LANES samples.
+
+    Arguments: logits ``[classes][LANES]``, classes, labels ``[LANES]`` (-1: no sample), sums of loss
+    and of hits (added to), gradient ``[classes][LANES]`` (used as work space), its scale (0: no
+    gradient). The loss is summed sample by sample in float64; a hit is the first largest logit,
+    where NaN counts as the largest, as in torch.
+    """
+
+    def cross_entropy(logits, classes, labels, totals, gradient, work, scale):
+        best = vload(logits, 0)
+        which = splat(0.0)
+        for o in range(1, classes):
+            value = vload(logits, o * LANES)
+            replace = larger(best, value)
+            best = choose(replace, value, best)
+            which = choose(replace, splat(types.float32(o)), which)
+        total = splat(0.0)
+        for o in range(classes):
+            power = vexp(vsub(vload(logits, o * LANES), best))
+            vstore(gradient, o * LANES, power)
+            total = vadd(total, power)
+        vstore(work, 0, total)
+        vstore(work, LANES, best)
+        vstore(work, 2 * LANES, which)
+        for lane in range(LANES):
+            label = labels[lane]
+            if label >= 0:
+                # all terms in float64, so that a loss near zero keeps its digits
+                top = types.float64(work[LANES + lane])
+                own = types.float64(logits[label * LANES + lane])
+                totals[0] += math.log(types.float64(work[lane])) + (top - own)
+                if work[2 * LANES + lane] == label:
+                    totals[1] += 1.0
+        if scale != 0.0:
+            for o in range(classes):
+                vstore(gradient, o * LANES, vdiv(vload(gradient, o * LANES), total))
+            for lane in range(LANES):
+                label = labels[lane]
+                if label >= 0:
+                    gradient[label * LANES + lane] -= types.float32(1.0)
+                else:
+                    for o in range(classes):
+                        gradient[o * LANES + lane] = types.float32(0.0)
+            for o in range(classes):
+                vstore(gradient, o * LANES, vmul(vload(gradient, o * LANES), splat(scale)))
+
+    return compile_kernel(
+        cross_entropy, FLOATS, types.int64, INTS, DOUBLES, FLOATS, FLOATS, types.float32
+    )
