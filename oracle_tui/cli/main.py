@@ -1,0 +1,63 @@
+"""The command line as a whole: its commands, and how their errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from engine import __version__
+from engine.errors import OracleError, RunFailure, UsageError
+from oracle_tui.cli.choices import datasets, models, presets
+from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.messages import say
+from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
+from oracle_tui.cli.requests import pause, resume, stop
+from oracle_tui.cli.results import export, runs, show
+from oracle_tui.cli.studies import demo, run
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@runs_dir_option
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.version_option(__version__, prog_name="oracle-tui")
+@click.pass_context
+def oracle_tui(context: click.Context, no_mouse: bool) -> int:
+    """Does the loss of a pruned network predict how good it becomes after retraining?
+
+    Without a command this opens the app. Every action of the app is a command too.
+
+    Exit codes: 0 ok, 1 the run failed, 2 wrong usage or configuration, 130 interrupted.
+    """
+    if context.invoked_subcommand is not None:
+        return ExitCode.OK
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("The app needs a terminal; without one use a command, see --help.")
+    from oracle_tui.app import run_app
+
+    return run_app(chosen_runs_folder(), mouse=not no_mouse)
+
+
+for _command in (
+    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets
+):  # fmt: skip
+    oracle_tui.add_command(_command)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; errors become one sentence on stderr."""
+    try:
+        result = oracle_tui.main(list(arguments), prog_name="oracle-tui", standalone_mode=False)
+    except RunFailure as error:
+        say(str(error))
+        return ExitCode.FAILED
+    except OracleError as error:
+        say(str(error))
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        say(error.format_message())
+        return ExitCode.USAGE
+    except click.Abort:
+        return ExitCode.INTERRUPTED
+    return result if isinstance(result, int) else ExitCode.OK

@@ -1,0 +1,42 @@
+"""What goes to stdout: JSON that any parser reads, and tables for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from engine.store.text import printable
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON value; what is not a number (NaN, infinities) becomes null."""
+    click.echo(json.dumps(finite(value), indent=2, allow_nan=False))
+
+
+def print_line(text: str) -> None:
+    """Prints one line, with what could steer a terminal escaped."""
+    click.echo(printable(text))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints left-aligned columns, two spaces apart."""
+    table = [header, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def finite(value: Any) -> Any:
+    """Returns a JSON value with every non-finite number in it replaced by None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

@@ -1,0 +1,144 @@
+"""`pause`, `resume` and `stop`: requests to an engine, and a new engine where none is left."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.errors import UsageError
+from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.messages import say
+from oracle_tui.cli.options import chosen_runs_folder, resume_hint, runs_dir_option
+from oracle_tui.cli.summaries import believed_status
+
+if TYPE_CHECKING:
+    from engine.store.reader import RunReader
+
+# An engine obeys between two steps; longer than this a person is told that it will.
+_WAIT_SECONDS = 8.0
+_POLL_SECONDS = 0.1
+
+
+@click.command()
+@click.argument("run")
+@runs_dir_option
+def pause(run: str) -> ExitCode:
+    """Ask a run's engine to pause; it keeps its memory and its place."""
+    folder, status = _find(run)
+    if status == "paused" and _has_engine(folder):
+        say(f"{folder.name} is paused already.")
+        return ExitCode.OK
+    return _request(folder, status, "pause", "paused")
+
+
+@click.command()
+@click.argument("run")
+@runs_dir_option
+def stop(run: str) -> ExitCode:
+    """Ask a run's engine to stop; what is finished is kept."""
+    folder, status = _find(run)
+    if status == "stopped":
+        say(f"{folder.name} is stopped already.")
+        return ExitCode.OK
+    return _request(folder, status, "stop", "stopped")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--follow", is_flag=True, help="Stay and show progress, as `run` does.")
+@runs_dir_option
+def resume(run: str, follow: bool) -> ExitCode:
+    """Go on with a run that is paused, stopped or failed, or whose engine is gone."""
+    folder, status = _find(run)
+    if status == "done":
+        raise UsageError(f"{folder.name} is done; there is nothing to resume.")
+    if not _has_engine(folder):
+        return _start_again(folder, follow)
+    if status == "running":
+        say(f"{folder.name} is running already.")
+        return ExitCode.OK
+    return _request(folder, status, "resume", "running")
+
+
+def _find(text: str) -> tuple[Path, str]:
+    from engine.store.listing import find_run
+    from engine.store.reader import RunReader
+
+    path = find_run(chosen_runs_folder(), text)
+    if not path.is_dir():
+        raise UsageError(f"{path} is a copied run file, which no engine can work on.")
+    return path, believed_status(path, RunReader(path).status)
+
+
+def _has_engine(folder: Path) -> bool:
+    """Whether an engine of this machine holds the run.
+
+    Raises:
+        UsageError: One of another machine does.
+    """
+    from engine.store.liveness import HeartbeatClock, engine_state
+
+    state = engine_state(folder, HeartbeatClock())
+    if state == "remote":
+        raise UsageError(f"The engine of {folder.name} is on another machine; steer it from there.")
+    return state == "alive"
+
+
+def _request(folder: Path, status: str, action: str, wanted: str) -> ExitCode:
+    """Sends a request and tells whether it was obeyed within a few seconds.
+
+    Raises:
+        UsageError: There is no engine, or it does not answer.
+    """
+    from engine.store.reader import RunReader
+    from engine.store.requests import send_request
+
+    if not _has_engine(folder):
+        hint = "" if status == "done" else f"; go on with `{resume_hint(folder)}`"
+        raise UsageError(f"{folder.name} has no engine to {action}, its status is {status}{hint}.")
+    send_request(folder, action)
+    reader = RunReader(folder)
+    before = _heartbeat(reader)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        reader.refresh()
+        if reader.status == wanted:
+            say(f"{folder.name} is {wanted}.")
+            return ExitCode.OK
+        if reader.status in ("done", "failed"):
+            raise UsageError(f"{folder.name} was {reader.status} before it could {action}.")
+        time.sleep(_POLL_SECONDS)
+    if _heartbeat(reader) == before:
+        raise UsageError(
+            f"The engine of {folder.name} does not answer; if it hangs, end the process named in "
+            f"{folder / 'lock'} and resume the run."
+        )
+    say(f"{folder.name} was asked to {action}; its engine obeys at its next step.")
+    return ExitCode.OK
+
+
+def _heartbeat(reader: RunReader) -> int | None:
+    live = reader.live()
+    return None if live is None else int(live["heartbeat"])
+
+
+def _start_again(folder: Path, follow: bool) -> ExitCode:
+    from engine.control import start_engine
+    from oracle_tui.cli import following
+
+    engine = start_engine(folder)
+    if follow:
+        return following.follow(folder, engine)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if engine.poll():
+            why = following.early_words(folder) or "see engine.log in its folder"
+            raise UsageError(f"The engine of {folder.name} could not begin: {why}")
+        if engine.poll() == 0 or _has_engine(folder):
+            break
+        time.sleep(_POLL_SECONDS)
+    say(f"A new engine goes on with {folder.name}.")
+    return ExitCode.OK

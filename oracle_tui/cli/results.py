@@ -1,0 +1,112 @@
+"""`runs`, `show` and `export`: what is on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.errors import UsageError
+from oracle_tui.cli.messages import say
+from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.output import print_json, print_line, print_table
+from oracle_tui.formats import tau_with_n
+
+if TYPE_CHECKING:
+    from engine.store.listing import RunListing
+
+_SETTLED = frozenset({"done", "failed", "stopped"})
+_TABLES = ("candidates", "summary", "curves")
+
+
+@click.command()
+@json_option
+@runs_dir_option
+def runs(as_json: bool) -> None:
+    """List the runs."""
+    from engine.store.listing import list_runs
+
+    folder = chosen_runs_folder()
+    listings = list_runs(folder) if folder.is_dir() else []
+    for listing in listings:
+        if listing.error:
+            say(listing.error)
+    readable = [listing for listing in listings if not listing.error]
+    if as_json:
+        print_json([_record(listing) for listing in readable])
+    elif not readable:
+        say(f"There are no runs in {folder}; `oracle-tui demo` makes one.")
+    else:
+        print_table(
+            ("ID", "STATUS", "DONE", "TAU (ACCURACY)"),
+            [
+                (
+                    record["id"],
+                    record["status"],
+                    f"{record['n_done']:,}/{record['n_total']:,}",
+                    tau_with_n(record.get("kendall_tau_acc"), record.get("n") or 0),
+                )
+                for record in map(_record, readable)
+            ],
+        )
+
+
+@click.command()
+@click.argument("run")
+@json_option
+@runs_dir_option
+def show(run: str, as_json: bool) -> None:
+    """Show one run: what is studied, how far it is, and its statistics."""
+    from engine.store.listing import find_run
+    from oracle_tui.cli.summaries import run_summary, summary_lines
+
+    summary = run_summary(find_run(chosen_runs_folder(), run))
+    if as_json:
+        print_json(summary)
+        return
+    for line in summary_lines(summary):
+        print_line(line)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
+@click.option(
+    "--table", type=click.Choice(_TABLES), default="candidates", show_default=True, help="Which."
+)
+@click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.")
+@runs_dir_option
+def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
+    """Export runs as CSV, one below the other."""
+    from engine.store.listing import find_run
+    from engine.store.reader import RunReader
+    from engine.tables import export_csv
+
+    folder = chosen_runs_folder()
+    data = export_csv([RunReader(find_run(folder, run)) for run in runs], table)
+    if output is None or output == "-":
+        click.echo(data, nl=False)
+    else:
+        _write(Path(output), data)
+
+
+def _record(listing: RunListing) -> dict[str, Any]:
+    """Returns a listing as a summary object; that of a run in work is newer than its run file's."""
+    if listing.status in _SETTLED and listing.summary:
+        return {**listing.summary, "id": listing.id, "status": listing.status}
+    from oracle_tui.cli.summaries import run_summary
+
+    return {**run_summary(listing.path), "id": listing.id}
+
+
+def _write(target: Path, data: bytes) -> None:
+    """Writes the whole file or leaves what stood there; a pipe or device is written into."""
+    from engine.store.disk import replace_file
+
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            replace_file(target.resolve(), data)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,93 @@
+"""`run` and `demo`: making a study and starting its engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from engine.devices import check_device
+from engine.entries import read_entries
+from engine.presets import QUICK, find_preset
+from engine.spec import StudySpec
+from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.messages import say
+from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.output import print_json, print_line
+
+
+@click.command()
+@click.option("--preset", metavar="NAME", help="Begin with a preset; other options change it.")
+@click.option("--model", metavar="M", help="Model; see `oracle-tui models`.")
+@click.option("--dataset", metavar="D", help="Data set; see `oracle-tui datasets`.")
+@click.option("--layers", metavar="L[,L]", help="Layers to prune, for example conv1,conv2.")
+@click.option("--ratio", metavar="R", help="Share of filters removed, or one for each layer.")
+@click.option("--candidates", metavar="all|N", help="All candidates, or a sample of N.")
+@click.option("--repeats", metavar="R", help="Retrainings of each candidate.")
+@click.option("--epochs", metavar="E", help="Epochs of each retraining.")
+@click.option("--pretrain-epochs", metavar="E", help="Epochs of the base network.")
+@click.option("--seed", metavar="S", help="Every random number follows from it.")
+@click.option("--device", metavar="auto|cpu|cuda[:i]", default="auto", help="Where it runs.")
+@click.option("--wiring", metavar="correct|released", help="How the next layer is slimmed.")
+@click.option("--detach", is_flag=True, help="Start the engine and return at once.")
+@json_option
+@runs_dir_option
+def run(
+    preset: str | None, device: str, detach: bool, as_json: bool, **entries: str | None
+) -> ExitCode:
+    """Run a study without the app: progress on stderr, the run's id on stdout."""
+    chosen = find_preset(preset) if preset is not None else None
+    spec = read_entries(entries, chosen)
+    return _run(spec, check_device(device), detach=detach, as_json=as_json)
+
+
+@click.command()
+@runs_dir_option
+def demo() -> int:
+    """Run the quick preset, in the app where there is a terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return _run(QUICK.spec, "auto", detach=False, as_json=False, picture=True)
+    from engine.control import create_run, start_engine
+    from oracle_tui.app import run_app
+
+    folder = create_run(chosen_runs_folder(), QUICK.spec)
+    start_engine(folder)
+    return run_app(folder.parent, open_run=folder.name)
+
+
+def _run(
+    spec: StudySpec, device: str, *, detach: bool, as_json: bool, picture: bool = False
+) -> ExitCode:
+    from engine.control import create_run, start_engine
+    from oracle_tui.cli.following import follow
+
+    folder = create_run(chosen_runs_folder(), spec, device)
+    if not as_json:
+        print_line(folder.name)
+        sys.stdout.flush()
+    engine = start_engine(folder)
+    if detach:
+        say(f"The engine works on {folder.name}; `oracle-tui` shows it live.")
+        code = ExitCode.OK
+    else:
+        code = follow(folder, engine)
+    if as_json:
+        _print_summary(folder)
+    elif picture and code is ExitCode.OK:
+        _print_picture(folder)
+    return code
+
+
+def _print_summary(folder: Path) -> None:
+    from oracle_tui.cli.summaries import run_summary
+
+    print_json(run_summary(folder))
+
+
+def _print_picture(folder: Path) -> None:
+    from oracle_tui.cli.picture import scatter_lines
+    from oracle_tui.cli.summaries import run_summary, summary_lines
+
+    for line in (*scatter_lines(folder), "", *summary_lines(run_summary(folder))):
+        print_line(line)

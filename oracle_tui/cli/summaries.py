@@ -1,0 +1,84 @@
+"""A run's summary, as the object that JSON output prints and as lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oracle_tui.formats import p_value, percent, plain, signed
+
+
+def run_summary(run: Path) -> dict[str, Any]:
+    """Returns the summary of a run with the status a reader should believe.
+
+    Raises:
+        RunFileError: It is not a run.
+    """
+    from engine.store.reader import RunReader
+    from engine.summary import summarise_run
+
+    reader = RunReader(run)
+    return summarise_run(reader.config, believed_status(run, reader.status), reader.rows)
+
+
+def believed_status(run: Path, status: str) -> str:
+    """Returns the status in the run file, or `stalled` where its engine is gone."""
+    from engine.store.liveness import HeartbeatClock, effective_status, engine_state
+
+    if not run.is_dir():
+        return status
+    return effective_status(status, engine_state(run, HeartbeatClock()))
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Returns a summary as aligned lines, every correlation with its n and p."""
+    n = summary["n"]
+    of_all = summary["candidates_in_all"]
+    candidates = f"{summary['candidates']:,}"
+    if summary["candidates"] != of_all:
+        candidates += f" of {of_all:,}"
+    facts = [
+        ("run", summary["id"]),
+        ("status", f"{summary['status']}, {summary['n_done']:,} of {summary['n_total']:,} done"),
+        ("model", f"{summary['model']} on {summary['dataset']}"),
+        ("pruned", f"{summary['layers']} at {summary['ratio']}, wiring {summary['wiring']}"),
+        ("candidates", f"{candidates}, repeats {summary['repeats']}"),
+        (
+            "epochs",
+            f"{summary['epochs']} retraining, {summary['pretrain_epochs']} pretraining, "
+            f"seed {summary['seed']}",
+        ),
+        ("base", f"test accuracy {plain(summary['base_test_acc'])}"),
+        ("tau accuracy", _correlation(summary, "acc")),
+        ("tau loss", _correlation(summary, "loss")),
+        (
+            "also",
+            f"Spearman {signed(summary['spearman_acc'])}, Pearson "
+            f"{signed(summary['pearson_acc'])} for accuracy (n {n:,})",
+        ),
+        (
+            "anomalies",
+            f"{percent(summary['anomaly_ratio_acc'])} of candidates above the oracle's accuracy, "
+            f"{percent(summary['anomaly_ratio_loss'])} below its loss",
+        ),
+        ("oracle", _candidate(summary, "oracle")),
+        ("best", _candidate(summary, "best")),
+    ]
+    if summary["note"]:
+        facts.append(("note", summary["note"]))
+    return [f"{name:<13}{value}" for name, value in facts]
+
+
+def _correlation(summary: Mapping[str, Any], outcome: str) -> str:
+    tau, p = summary[f"kendall_tau_{outcome}"], summary[f"kendall_p_{outcome}"]
+    return f"{signed(tau)} (n {summary['n']:,}, p {p_value(p)})"
+
+
+def _candidate(summary: Mapping[str, Any], name: str) -> str:
+    candidate = summary[f"{name}_candidate"]
+    if candidate is None:
+        return "not known yet"
+    loss = plain(summary[f"{name}_pruned_train_loss"])
+    accuracy = plain(summary[f"{name}_test_acc"])
+    return f"candidate {candidate}, pruned train loss {loss}, test accuracy {accuracy}"
