@@ -1,0 +1,112 @@
+"""What the keys do to runs: requests to engines, exports, deletions. No widget enters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.errors import UsageError
+from oracle_tui.views import LIVE
+
+
+def pause(run: Path) -> str:
+    """Ask the engine of a run to pause; return what to tell the person."""
+    from engine.store.requests import send_request
+
+    send_request(run, "pause")
+    return f"{run.name}: pausing at the next epoch."
+
+
+def resume(run: Path, status: str) -> str:
+    """Go on with a run: wake a paused engine, or start a new one where none is left."""
+    from engine.control import start_engine
+    from engine.store.requests import send_request
+
+    if status == "done":
+        raise UsageError(f"{run.name} is done; there is nothing to resume.")
+    if status in LIVE and status != "paused":
+        raise UsageError(f"{run.name} is running already.")
+    if status == "paused":
+        send_request(run, "resume")
+        return f"{run.name}: going on."
+    start_engine(run)
+    return f"{run.name}: a new engine goes on where the last one stopped."
+
+
+def stop(run: Path) -> str:
+    """Ask the engine of a run to stop; what is finished stays."""
+    from engine.store.requests import send_request
+
+    send_request(run, "stop")
+    return f"{run.name}: stopping; finished candidates are kept, r resumes it."
+
+
+def export(run: Path, run_id: str, folder: Path | None) -> tuple[Path, ...]:
+    """Write a run's candidates and summary as CSV, the same bytes as the subcommand.
+
+    Args:
+        run: the run.
+        run_id: its id, the beginning of the files' names.
+        folder: where to; None for the working directory, or the run's own where that is locked.
+
+    Raises:
+        UsageError: nothing can be written there, or the run cannot be read.
+    """
+    from engine.store.reader import RunReader
+    from engine.tables import export_csv
+
+    if folder is None:
+        folder = Path.cwd()
+        if not os.access(folder, os.W_OK):
+            folder = run if run.is_dir() else run.parent
+    reader = RunReader(run)
+    written = []
+    for table in ("candidates", "summary"):
+        target = folder / f"{Path(run_id).name}-{table}.csv"
+        _write(target, export_csv([reader], table))
+        written.append(target)
+    return tuple(written)
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".export-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(name).replace(target)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); name another folder as export_dir."
+        ) from error
+
+
+def delete(runs: Sequence[Path], runs_dir: Path) -> str:
+    """Delete runs from the runs folder for good.
+
+    Raises:
+        UsageError: one is still worked on, is not in the folder, or cannot be removed.
+    """
+    from engine.store.liveness import HeartbeatClock, engine_state
+
+    for run in runs:
+        if run.parent.resolve() != runs_dir.resolve() or run.is_symlink():
+            raise UsageError(f"{run} is not in the runs folder {runs_dir}; delete it by hand.")
+        if run.is_dir() and engine_state(run, HeartbeatClock()) in ("alive", "remote"):
+            raise UsageError(f"{run.name} is still running; stop it first with s.")
+    for run in runs:
+        try:
+            if run.is_dir():
+                shutil.rmtree(run)
+            else:
+                run.unlink()
+        except OSError as error:
+            raise UsageError(f"{run} cannot be deleted: {error.strerror}.") from error
+    return f"{runs[0].name} deleted." if len(runs) == 1 else f"{len(runs)} runs deleted."

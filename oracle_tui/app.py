@@ -1,0 +1,174 @@
+"""The terminal app: themes, keys, signals, and which screen is shown. Screens do the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from oracle_tui.config import DEFAULT_THEME, Config, load_config, nearest
+from oracle_tui.screens.runs import RunsScreen
+
+
+class OracleApp(App[None]):
+    """Explores pruning studies: the list of runs below, everything else above it."""
+
+    TITLE = "oracle-tui"
+    # Textual does not load the stylesheet of the screen an app begins with.
+    CSS_PATH = ["app.tcss", "screens/runs.tcss"]  # noqa: RUF012
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave", "Quit", id="app.quit",
+                tooltip="Leave the app; engines go on in the background"),
+        Binding("question_mark", "help", "Help", id="app.help", show=False,
+                tooltip="Every key of this screen"),
+        Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
+                tooltip="Search for a command"),
+    ]  # fmt: skip
+
+    def __init__(
+        self, runs_dir: Path, *, open_run: str | None = None, config: Config | None = None
+    ) -> None:
+        """Make the app.
+
+        Args:
+            runs_dir: folder of runs; it need not exist yet.
+            open_run: id, unique prefix or path of a run to open at once.
+            config: settings; read from their file where not given.
+        """
+        super().__init__()
+        self.runs_dir = runs_dir
+        self.open_run = open_run
+        self.config = load_config() if config is None else config
+        self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
+
+    def get_default_screen(self) -> Screen[None]:
+        """Begin with the list of runs."""
+        return RunsScreen()
+
+    def on_mount(self) -> None:
+        """Take signals over and apply the settings; what is wrong in them is only told."""
+        self._handle_signals()
+        problems = list(self.config.problems)
+        theme = self.config.theme
+        if theme in self.available_themes:
+            self.theme = theme
+        else:
+            hint = nearest(theme, list(self.available_themes))
+            problems.append(f"{self.config.path}: there is no theme {theme!r}{hint}.")
+            self.theme = DEFAULT_THEME
+        problems += self._remap_keys()
+        for problem in problems:
+            self.notify(problem, title="Settings", severity="warning", timeout=10, markup=False)
+
+    def _remap_keys(self) -> list[str]:
+        if not self.config.keys:
+            return []
+        known = binding_ids()
+        problems = [
+            f"{self.config.path}: there is no key binding {name!r}{nearest(name, sorted(known))}."
+            for name in self.config.keys
+            if name not in known
+        ]
+        self.set_keymap({name: key for name, key in self.config.keys.items() if name in known})
+        return problems
+
+    def _handle_signals(self) -> None:
+        """Leave in order when the terminal hangs up or the process is asked to end.
+
+        Without a handler Textual would die at once on a hang-up, and spin where it is ignored.
+        """
+        loop = asyncio.get_running_loop()
+        for name in ("SIGHUP", "SIGTERM"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                loop.add_signal_handler(number, self._hung_up, 128 + number)
+
+    def _hung_up(self, code: int) -> None:
+        self.exit(return_code=code)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer the bindings of the screen in the palette, beside Textual's own commands."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.id and binding.tooltip and active.enabled:
+                action, node = binding.action, active.node
+                yield SystemCommand(
+                    binding.description,
+                    binding.tooltip,
+                    lambda action=action, node=node: self.run_worker(
+                        self.run_action(action, default_namespace=node)
+                    ),
+                )
+        yield SystemCommand("Theme", "Choose how the app looks", self.action_change_theme)
+
+    def action_help(self) -> None:
+        """Show every key."""
+        from oracle_tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen, self.config.keys))
+
+    def action_leave(self) -> None:
+        """Quit; engines stay."""
+        self.exit()
+
+
+def binding_ids() -> set[str]:
+    """Return the id of every binding that can be remapped."""
+    from oracle_tui.plots.line import LinePlot
+    from oracle_tui.plots.scatter import ScatterPlot
+    from oracle_tui.screens.confirm import ConfirmScreen
+    from oracle_tui.screens.help import HelpScreen
+    from oracle_tui.screens.new_run import NewRunScreen
+    from oracle_tui.screens.run import RunScreen
+    from oracle_tui.widgets.candidates import CandidateTable
+    from oracle_tui.widgets.tables import KeyTable
+
+    owners = (
+        OracleApp, RunsScreen, NewRunScreen, RunScreen, HelpScreen, ConfirmScreen,
+        KeyTable, CandidateTable, LinePlot, ScatterPlot,
+    )  # fmt: skip
+    return {
+        binding.id
+        for owner in owners
+        for kind in owner.__mro__
+        for binding in vars(kind).get("BINDINGS", ())
+        if isinstance(binding, Binding) and binding.id
+    }
+
+
+def run_app(
+    runs_dir: Path,
+    *,
+    open_run: str | None = None,
+    mouse: bool = True,
+    config: Config | None = None,
+) -> int:
+    """Run the app until it is left; engines it started go on.
+
+    Args:
+        runs_dir: folder of runs.
+        open_run: id, unique prefix or path of a run to open at once.
+        mouse: whether to use the mouse; the settings can only turn it off.
+        config: settings; read from their file where not given.
+
+    Returns:
+        The exit code: 0, or 128 and the signal that ended it.
+    """
+    app = OracleApp(runs_dir, open_run=open_run, config=config)
+    app.run(mouse=mouse and app.config.mouse)
+    going_on = sorted(name for name, status in app.live_runs.items() if status == "running")
+    if going_on and (app.return_code or 0) == 0:
+        runs = going_on[0] if len(going_on) == 1 else f"{len(going_on)} runs"
+        goes = "goes" if len(going_on) == 1 else "go"
+        print(f"{runs} {goes} on in the background; oracle-tui shows it again.", file=sys.stderr)
+    sys.stdout.flush()
+    return app.return_code or 0

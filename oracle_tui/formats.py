@@ -1,0 +1,104 @@
+"""Numbers as people read them: fixed forms, always with what belongs to them."""
+
+from __future__ import annotations
+
+import math
+
+DASH = "-"
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A correlation: always with its sign."""
+    return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else DASH
+
+
+def tau_with_n(tau: float | None, n: int) -> str:
+    """Tau is never shown without its n."""
+    return f"{signed(tau, 2)} n={n:,}" if known(tau) else DASH
+
+
+def plain(value: float | None, digits: int = 4) -> str:
+    """A number with a fixed number of digits after the point, or in e-form where it is huge."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.{digits}f}" if abs(value) < 1e4 else f"{value:.{digits}e}"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value: plain down to a thousandth, then in e-form."""
+    if p is None or not math.isfinite(p):
+        return DASH
+    if p >= 0.001:
+        return f"{p:.3f}"
+    return "< 1e-99" if p < 1e-99 else f"{p:.1e}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; small ones keep a digit."""
+    if share is None or not math.isfinite(share):
+        return DASH
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+
+
+def progress(done: int, total: int) -> str:
+    """Done of total, as whole per cent; only what is complete is 100."""
+    return f"{min(99, 100 * done // total) if done < total else 100}%" if total > 0 else DASH
+
+
+def rate(value: float | None) -> str:
+    """A rate of candidate-samples."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        return ""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.1f}{unit} samples/s"
+    return f"{value:.0f} samples/s"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in its two largest units."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return DASH
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    if seconds < 86_400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, in one unit."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    seconds = max(0.0, seconds)
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return "now"
+
+
+def short_id(run_id: str) -> str:
+    """The few characters that tell runs apart: the spec's hash, and the number of a second run."""
+    head, _, rest = run_id.partition("-")
+    number = rest.rpartition("-")[2] if "-" in rest else ""
+    again = f"·{number}" if number.isdigit() and len(number) < 4 else ""
+    return (head if len(head) <= 12 else f"{head[:11]}…") + again
+
+
+def bar(done: int, total: int, width: int) -> str:
+    """A progress bar of exactly ``width`` cells."""
+    full = 0 if total <= 0 else min(width, width * done // total)
+    return "█" * full + "░" * (width - full)
+
+
+def escape(text: str) -> str:
+    """Text from a file, safe for a terminal: control characters become visible, length bounded."""
+    return "".join(c if c.isprintable() else "·" for c in text[:500])

@@ -1,0 +1,136 @@
+"""What a screen draws: immutable values that workers build from run files. No widget, no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from oracle_tui.plots.line import LineData
+    from oracle_tui.plots.scatter import ScatterData
+
+#: Statuses of a run that an engine is working on, or is meant to.
+LIVE = frozenset({"queued", "running", "paused"})
+
+GLYPHS = {
+    "queued": "…",
+    "running": "▶",
+    "paused": "‖",
+    "stopped": "■",
+    "stalled": "!",
+    "failed": "✗",
+    "done": "✓",
+}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One line of the list of runs."""
+
+    id: str
+    path: Path
+    model: str
+    dataset: str
+    layers: str
+    ratio: str
+    status: str
+    n_done: int
+    n_total: int
+    tau: float | None
+    n: int
+    created: float | None  # seconds since the epoch
+    example: bool = False
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the filter's free text is looked for in."""
+        parts = (self.id, self.model, self.dataset, self.layers, self.ratio, self.status)
+        return " ".join((*parts, "example" if self.example else "")).lower()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the engine is doing at the moment, as far as it says."""
+
+    name: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    rate: float | None = None
+    eta: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One named candidate: its score and its outcome."""
+
+    candidate: int
+    score: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The statistics over finished candidates, with their n."""
+
+    n: int = 0
+    tau_acc: float | None = None
+    p_acc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    tau_loss: float | None = None
+    p_loss: float | None = None
+    anomaly: float | None = None
+    anomaly_range: tuple[float, float] | None = None
+    oracle: Point | None = None
+    best: Point | None = None
+    base_accuracy: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class CandidateRows:
+    """Finished and provisional rows of a run as columns, one entry a (candidate, repeat)."""
+
+    candidate: np.ndarray
+    repeat: np.ndarray
+    score: np.ndarray
+    best_acc: np.ndarray
+    last_acc: np.ndarray
+    best_loss: np.ndarray
+    best_epoch: np.ndarray
+    state: np.ndarray  # 0 scored, 1 in training, 2 done, 3 diverged
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything the run screen shows, of one moment."""
+
+    id: str
+    path: Path
+    title: str
+    status: str
+    message: str
+    n_done: int
+    n_total: int
+    stage: Stage
+    numbers: Numbers
+    scatter: ScatterData
+    line: LineData
+    rows: CandidateRows
+    provisional: int
+    repeats: int
+    layers: tuple[str, ...]
+    spec: tuple[tuple[str, str], ...]
+    request: str = ""  # what an engine was asked for and has not done yet
+    log: tuple[str, ...] = field(default=())
+
+    @property
+    def live(self) -> bool:
+        """Whether an engine works on it, or is meant to."""
+        return self.status in LIVE

@@ -1,0 +1,81 @@
+"""The statistics of a run as lines of text: every number with its n, its interval, its note."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Static
+
+from oracle_tui.formats import DASH, known, p_value, percent, plain, signed
+from oracle_tui.views import Point, RunView
+
+
+def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
+    """Return the statistics over finished candidates, one line each."""
+    numbers = view.numbers
+    lines = [
+        _line("tau acc", f"{signed(numbers.tau_acc)}  n={numbers.n:,}", strong=True),
+        _line("  95 %", _interval(numbers.low, numbers.high)),
+        _line("  p", p_value(numbers.p_acc)),
+    ]
+    if not short:
+        lines.append(_line("tau loss", f"{signed(numbers.tau_loss)}  n={numbers.n:,}"))
+        lines.append(_line("  p", p_value(numbers.p_loss)))
+    lines.append(_line("anomaly", _anomaly(view)))
+    if numbers.anomaly_range is not None and not short:
+        low, high = numbers.anomaly_range
+        lines.append(_line("  top 5", f"{percent(low)} to {percent(high)}"))
+    lines.append(_line("◆ oracle", _point(numbers.oracle)))
+    lines.append(_line("★ best", _point(numbers.best)))
+    if not short:
+        if numbers.oracle is not None and numbers.best is not None:
+            regret = numbers.best.accuracy - numbers.oracle.accuracy
+            lines.append(_line("  regret", plain(regret)))
+        lines.append(_line("unpruned", plain(numbers.base_accuracy)))
+    if view.provisional:
+        lines.append(Text(f"○ {view.provisional:,} provisional: not counted", style="dim"))
+    if numbers.note and numbers.n >= 3 and not short:
+        lines.append(Text(numbers.note, style="italic"))
+    return lines
+
+
+def _line(name: str, value: str, *, strong: bool = False) -> Text:
+    return Text.assemble((f"{name:<9}", "dim"), (value, "bold" if strong else ""))
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{signed(low, 2)} to {signed(high, 2)}" if known(low) and known(high) else DASH
+
+
+def _anomaly(view: RunView) -> str:
+    numbers = view.numbers
+    if numbers.anomaly is None or not known(numbers.anomaly):
+        return DASH
+    return f"{percent(numbers.anomaly)} of {numbers.n:,}"
+
+
+def _point(point: Point | None) -> str:
+    return DASH if point is None else f"#{point.candidate} {plain(point.accuracy)}"
+
+
+class NumbersPanel(Static):
+    """The statistics, and under them the candidate that the cursor stands on."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        """Make an empty panel."""
+        super().__init__(id=id, markup=False)
+        self._numbers: list[Text] = []
+        self._detail: list[Text] = []
+
+    def show_run(self, view: RunView) -> None:
+        """Show the statistics of this moment."""
+        self._numbers = number_lines(view)
+        self._draw()
+
+    def show_detail(self, lines: list[Text]) -> None:
+        """Show the candidate under the cursor, or nothing."""
+        self._detail = lines
+        self._draw()
+
+    def _draw(self) -> None:
+        blocks = [block for block in (self._numbers, self._detail) if block]
+        self.update(Text("\n").join(line for block in blocks for line in (*block, Text(""))))

@@ -1,0 +1,120 @@
+"""A real terminal: the app draws on a pty, and leaves in order when told to or hung up on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.conftest import MakeRun
+
+PATIENCE = 60.0
+SCRIPT = """
+import sys
+from pathlib import Path
+from oracle_tui.app import run_app
+sys.exit(run_app(Path(sys.argv[1])))
+"""
+
+
+class Terminal:
+    """The app as a child on a pty of 80 x 24, and what it wrote."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.output = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24")
+            os.execv(sys.executable, [sys.executable, "-c", SCRIPT, str(runs_dir)])
+
+    def read(self, seconds: float) -> bytes:
+        if select.select([self.fd], [], [], seconds)[0]:
+            try:
+                new = os.read(self.fd, 65_536)
+            except OSError:  # how a pty says that its other end is closed
+                return b""
+            self.output += new
+            return new
+        return b""
+
+    def until(self, text: bytes) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.output:
+            assert time.monotonic() < deadline, self.output[-2000:]
+            self.read(0.1)
+
+    def wait(self, *, read: bool) -> int:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                while read and self.read(0.1):
+                    pass
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            if read:
+                self.read(0.05)
+            else:
+                time.sleep(0.05)
+        raise AssertionError("the app does not end")
+
+
+@pytest.fixture
+def terminal(make_run: MakeRun, runs_dir: Path) -> Iterator[Callable[[], Terminal]]:
+    make_run("done")
+    opened: list[Terminal] = []
+
+    def open_terminal() -> Terminal:
+        opened.append(Terminal(runs_dir))
+        opened[-1].until(b"lenet5-mini")
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        if each.pid:
+            os.kill(each.pid, signal.SIGKILL)
+            os.waitpid(each.pid, 0)
+
+
+def test_q_leaves_and_restores_the_terminal(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    os.write(app.fd, b"q")
+    assert app.wait(read=True) == 0
+    assert b"\x1b[?1049l" in app.output  # the normal screen is back
+    assert app.output.rfind(b"\x1b[?25h") > app.output.rfind(b"\x1b[?25l")  # and the cursor
+
+
+def test_a_hang_up_ends_the_app(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    os.close(app.fd)
+    assert app.wait(read=False) == 128 + signal.SIGHUP
+
+
+def test_sigterm_ends_the_app_and_restores_the_terminal(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    os.kill(app.pid, signal.SIGTERM)
+    assert app.wait(read=True) == 128 + signal.SIGTERM
+    assert b"\x1b[?1049l" in app.output
+
+
+def test_a_screen_that_does_not_change_sends_next_to_nothing(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    os.write(app.fd, b"\r")
+    app.until(b"accuracy")
+    while app.read(1.5):
+        pass
+    before, start = len(app.output), time.monotonic()
+    while time.monotonic() - start < 4:
+        app.read(0.5)
+    assert len(app.output) - before < 2_000

@@ -1,0 +1,36 @@
+"""Waiting for the app itself, never for a time: its workers, its frames, its screens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from oracle_tui.plots.plot import Plot
+from textual.pilot import Pilot
+
+PATIENCE = 60.0
+
+
+async def until(pilot: Pilot[Any], reached: Callable[[], object], what: str) -> None:
+    """Let the app work until something holds."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while not reached():
+        assert asyncio.get_running_loop().time() < deadline, f"waited in vain for {what}"
+        await pilot.pause(0.01)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Let the app work until its screen shows everything that was asked for."""
+    app = pilot.app
+    await pilot.pause()
+
+    def quiet() -> bool:
+        screen = app.screen
+        plots = [plot for plot in screen.query(Plot) if plot.visible_region]
+        return not any(
+            worker.is_running or not worker.is_finished for worker in app.workers
+        ) and all(plot.frame is not None and not plot.due for plot in plots)
+
+    await until(pilot, quiet, "the app to settle")
+    await pilot.pause()
