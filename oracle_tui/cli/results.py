@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,9 @@ def runs(as_json: bool) -> None:
 @runs_dir_option
 def show(run: str, as_json: bool) -> None:
     """Show one run: what is studied, how far it is, and its statistics."""
-    from engine.store.listing import find_run
     from oracle_tui.cli.summaries import run_summary, summary_lines
 
-    summary = run_summary(find_run(chosen_runs_folder(), run))
+    summary = run_summary(_find(run))
     if as_json:
         print_json(summary)
         return
@@ -78,16 +78,32 @@ def show(run: str, as_json: bool) -> None:
 @runs_dir_option
 def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
     """Export runs as CSV, one below the other."""
-    from engine.store.listing import find_run
     from engine.store.reader import RunReader
     from engine.tables import export_csv
 
-    folder = chosen_runs_folder()
-    data = export_csv([RunReader(find_run(folder, run)) for run in runs], table)
+    data = export_csv([RunReader(_find(run)) for run in runs], table)
     if output is None or output == "-":
         click.echo(data, nl=False)
     else:
         _write(Path(output), data)
+
+
+def _find(text: str) -> Path:
+    """Returns the run that is meant, among the shipped examples where the person's runs lack it.
+
+    Raises:
+        UsageError: None or several match; it speaks of the person's runs.
+    """
+    from engine.store.listing import find_run
+    from oracle_tui.reading import example_folders
+
+    try:
+        return find_run(chosen_runs_folder(), text)
+    except UsageError:
+        for folder in example_folders():
+            with contextlib.suppress(UsageError):
+                return find_run(folder, text)
+        raise
 
 
 def _record(listing: RunListing) -> dict[str, Any]:

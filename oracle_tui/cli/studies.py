@@ -53,7 +53,8 @@ def demo() -> int:
 
     folder = create_run(chosen_runs_folder(), QUICK.spec)
     start_engine(folder)
-    return run_app(folder.parent, open_run=folder.name)
+    no_mouse = click.get_current_context().find_root().params.get("no_mouse", False)
+    return run_app(folder.parent, open_run=folder.name, mouse=not no_mouse)
 
 
 def _run(

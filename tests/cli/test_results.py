@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
+from engine.folders import shipped_folder
 from engine.store.reader import RunReader
 from engine.tables import TABLES, summary_table
 from oracle_tui import actions
@@ -250,3 +251,13 @@ def test_the_config_file_names_the_runs_folder(oracle_tui, make_run, own_folders
     config.mkdir(parents=True)
     (config / "config.toml").write_text(f'runs_dir = "{run.parent}"\n')
     assert [record["id"] for record in oracle_tui("runs", "--json").json] == [run.name]
+
+
+def test_the_shipped_example_can_be_shown_and_exported(oracle_tui):
+    (example,) = (shipped_folder() / "runs").glob("*.h5")
+    shown = oracle_tui("show", example.stem, "--json").json
+    assert shown["status"] == "done"
+    assert shown["n_done"] == shown["n_total"] > 0
+    table = pd.read_csv(io.StringIO(oracle_tui("export", example.stem).out))
+    assert len(table) == shown["n_total"]
+    assert oracle_tui("runs", "--json").json == []

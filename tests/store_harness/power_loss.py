@@ -1,8 +1,9 @@
 """Model power losses: what was not brought to the disk by fsync is there, or not, page by page.
 
 After a loss, a file has all it had at its last fsync; of each 4 KiB page changed since, the old
-or the new content; any length between the two. Of the names changed since the folder's last
-fsync, the first few changes have been made. Full form: ``python -m tests.store_harness.power_loss``
+or the new content; any length between the two. Each name that changed since the folder's last
+fsync means, on its own, any of the files it has meant since then.
+Full form: ``python -m tests.store_harness.power_loss``
 """
 
 from __future__ import annotations
@@ -48,12 +49,24 @@ def state_after_loss(
         else:
             for earlier in pending.pop(change.inode, []):
                 apply_to_data(safe[change.inode], earlier)
-    for change in pending_names[: rng.randint(0, len(pending_names))]:
-        apply_to_names(names, change)
+    names = _mixed_names(names, pending_names, rng)
     kept = rng.choice((0.0, 0.5, 0.9))
     for inode, unsafe in pending.items():
         safe[inode] = _mixed(safe[inode], unsafe, kept, rng)
     return acknowledged, {name: bytes(safe[inode]) for name, inode in names.items()}
+
+
+def _mixed_names(old: dict[str, int], changes: list[Change], rng: random.Random) -> dict[str, int]:
+    states = [dict(old)]
+    for change in changes:
+        states.append(dict(states[-1]))
+        apply_to_names(states[-1], change)
+    mixed = {}
+    for name in sorted({name for state in states for name in state}):
+        inode = rng.choice(states).get(name)
+        if inode is not None:
+            mixed[name] = inode
+    return mixed
 
 
 def _mixed(old: bytearray, changes: list[Change], kept: float, rng: random.Random) -> bytearray:

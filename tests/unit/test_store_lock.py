@@ -141,3 +141,13 @@ def test_lock_that_cannot_be_written_is_not_left_empty(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not path.exists()
     RunLock.acquire(path).release()
+
+
+def test_what_is_still_held_by_an_orphan_of_a_dead_engine_is_refused(path: Path) -> None:
+    process = holding(path)
+    write_lock(path, started=1.0)  # names a dead process, but someone holds the file
+    with pytest.raises(RunFileError):
+        RunLock.acquire(path, takeover=True)
+    process.kill()
+    process.communicate()
+    RunLock.acquire(path).release()

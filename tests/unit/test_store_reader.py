@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from engine.errors import RunFileError, UsageError
+from engine.store import reader as reader_module
 from engine.store.layout import RowStatus
+from engine.store.published import Published, open_published
 from engine.store.reader import RunReader
 from engine.store.writer import RunWriter
 from tests.store_harness.cases import batch, config, make_curves, rows_at, wrong_rows
@@ -229,3 +231,55 @@ def test_live_file_from_a_stranger_is_cut_down_to_what_it_may_hold(run: Path) ->
         "eta_seconds": None,
         "provisional": [[1, 0, 3, 0.5, 0.25]],
     }
+
+
+def test_publish_in_the_middle_of_opening_hides_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunWriter.open(run) as writer:
+        writer.append(*batch(0, 9))
+        publishes = iter(range(3))
+
+        def opens_late(path: Path, *, follow: bool) -> Published:
+            for _ in publishes:
+                writer.publish()
+                writer.append(*batch(writer.n_rows, 3))
+                break
+            return open_published(path, follow=follow)
+
+        monkeypatch.setattr(reader_module, "open_published", opens_late)
+        with RunReader(run) as reader:
+            assert len(reader.rows) == 18
+            assert wrong_rows(reader) == 0
+
+
+def test_other_journal_in_the_same_inode_is_read_from_its_start(run: Path) -> None:
+    with RunWriter.open(run) as writer:
+        writer.append(*batch(0, 3))
+    path = run / "run.journal"
+    with RunReader(run) as reader:
+        path.rename(run / "first")
+        with RunWriter.open(run) as writer:
+            for start in (30, 60, 90):
+                writer.append(*batch(start, 30))
+        other = path.read_bytes()
+        path.unlink()
+        (run / "first").rename(path)
+        path.write_bytes(other)
+        assert reader.refresh()
+        assert (len(reader.rows), wrong_rows(reader), reader.warning) == (90, 0, "")
+
+
+def test_frames_that_are_already_published_do_not_bring_old_rows_back(run: Path) -> None:
+    rows = rows_at(np.arange(6))
+    with RunWriter.open(run) as writer:
+        writer.append(rows_at(np.arange(6), RowStatus.SCORED), None, batch(0, 6)[2])
+        old = (run / "run.journal").read_bytes()
+        writer.append(rows, make_curves(rows))
+        writer.publish()
+    # a crash before the new journal, and damage to the end of the old one
+    (run / "run.journal").write_bytes(old)
+    with RunReader(run) as reader:
+        assert wrong_rows(reader) == 0
+    with RunWriter.open(run) as writer:
+        assert writer.n_finished == 6

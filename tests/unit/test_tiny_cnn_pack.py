@@ -1,4 +1,4 @@
-"""The fused kernels train and evaluate as torch does, one candidate alone, whatever surrounds it."""
+"""The fused kernels train and evaluate as torch does with one candidate alone."""
 
 import os
 import stat
@@ -313,3 +313,19 @@ def test_works_from_a_read_only_installation(tmp_path):
     for folder in [site, *site.rglob("*")]:
         if folder.is_dir():
             folder.chmod(0o700)
+
+
+@pytest.mark.slow
+def test_eight_lanes_agree_with_torch_too():
+    """What processors without AVX-512 get, compiled for one of them."""
+    if "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has eight lanes anyway")
+    features = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+ssse3,+sse4.1,+sse4.2,+popcnt"
+    environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features}
+    chosen = "twenty_steps or evaluation or any_batch or depends or nan or scores"
+    files = [__file__, str(Path(__file__).with_name("test_tiny_cnn_scoring.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", chosen, *files]
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout.decode()[-3000:]
