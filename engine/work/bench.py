@@ -184,7 +184,7 @@ def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]
     return {
         "oracle_tui": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": threads,
         "pack": kind,
