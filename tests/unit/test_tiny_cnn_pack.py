@@ -270,26 +270,45 @@ def test_warm_up_reports_its_progress():
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
+def test_without_numba_there_is_a_reason_and_no_crash():
+    code = (
+        "import sys\n"
+        "sys.modules['numba'] = None\n"
+        "from engine.errors import RunFailure\n"
+        "from engine.work import tiny_cnn\n"
+        "print(tiny_cnn.available()[0])\n"
+        "try:\n"
+        "    tiny_cnn.FusedPack\n"
+        "except RunFailure as failure:\n"
+        "    print(failure)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    usable, reason = done.stdout.splitlines()
+    assert usable == "False"
+    assert "install numba" in reason
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root")
 def test_works_from_a_read_only_installation(tmp_path):
-    """Numba cannot write beside the code there, and falls back to the user's cache folder."""
+    """Numba falls back to the user's cache folder; any change of the package compiles anew."""
     source = Path(__file__).parents[2] / "engine"
-    site = tmp_path / "site"
+    site, home = tmp_path / "site", tmp_path / "home"
+    home.mkdir()
     target = site / "engine"
-    for file in [
-        *source.glob("*.py"),
-        *source.glob("work/*.py"),
-        *source.rglob("tiny_cnn/**/*.py"),
-    ]:
+    files = [*source.glob("*.py"), *source.glob("work/*.py"), *source.rglob("tiny_cnn/**/*.py")]
+    for file in files:
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
-    for folder in [site, *site.rglob("*")]:
-        if folder.is_dir():
-            folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    home = tmp_path / "home"
-    home.mkdir()
+    folders = [site, *(folder for folder in site.rglob("*") if folder.is_dir())]
     code = (
         "from engine.work.tiny_cnn.kernels.backward import update\n"
         "kernel = update()\n"
@@ -300,19 +319,24 @@ def test_works_from_a_read_only_installation(tmp_path):
     command = [sys.executable, "-c", code]
     if os.geteuid() == 0:  # root may write anywhere: give that power up
         command = ["/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
-    hits = []
-    for _ in range(2):
+
+    def hits():
+        for folder in folders:
+            folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
         )
+        for folder in folders:
+            folder.chmod(stat.S_IRWXU)
         assert done.returncode == 0, done.stderr
-        folder, count = done.stdout.split()
-        assert Path(folder).is_relative_to(home)
-        hits.append(count)
-    assert hits == ["0", "1"]
-    for folder in [site, *site.rglob("*")]:
-        if folder.is_dir():
-            folder.chmod(0o700)
+        cache, count = done.stdout.split()
+        assert Path(cache).is_relative_to(home)
+        return int(count)
+
+    assert [hits(), hits()] == [0, 1]
+    other = target / "work" / "tiny_cnn" / "kernels" / "layout.py"
+    other.write_text(other.read_text() + "# changed\n")
+    assert [hits(), hits()] == [0, 1]
 
 
 @pytest.mark.slow

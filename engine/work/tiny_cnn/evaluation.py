@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from engine.work.tiny_cnn.architecture import Architecture, Floats
 from engine.work.tiny_cnn.feed import Images, Packed
 from engine.work.tiny_cnn.kernels.network import evaluate
-from engine.work.tiny_cnn.program import Program, program
+from engine.work.tiny_cnn.program import Program, aligned, program
 
 Doubles = NDArray[np.float64]
 Tasks = Iterable[tuple[Callable[..., None], tuple[Any, ...]]]
@@ -27,7 +28,8 @@ def mean_over_chunks(
     candidates: int,
     threads: int,
     parts: int,
-    work: Callable[[Packed, NDArray[np.float64], int, int], None],
+    space: int,
+    work: Callable[[Packed, Floats, Doubles, int, int], None],
 ) -> tuple[Doubles, Doubles]:
     """Run `work` on every chunk of a split and average what it finds.
 
@@ -36,20 +38,27 @@ def mean_over_chunks(
         candidates: number of candidates.
         threads: number of threads.
         parts: ranges of candidates to make of each chunk.
-        work: called with a packed chunk, the chunk's zeroed totals ``[candidates, 2]`` (sums of loss
-            and hits) and a range of candidates.
+        space: numbers of work space that `work` needs.
+        work: called with a packed chunk, work space, the chunk's zeroed totals ``[candidates, 2]``
+            (sums of loss and hits) and a range of candidates.
 
     Returns:
         (mean loss, accuracy) of each candidate.
     """
     starts = range(0, len(split), CHUNK)
     totals = np.zeros((len(starts), candidates, 2))
+    rooms: SimpleQueue[tuple[Packed, Floats]] = SimpleQueue()
+    for _ in range(threads):
+        rooms.put((Packed.room(1, min(CHUNK, len(split))), aligned(space)))
 
     def chunk(index: int, first: int, end: int) -> None:
-        indices = np.arange(starts[index], min(starts[index] + CHUNK, len(split)))
-        packed = Packed.room(1, len(indices))
-        packed.fill(split, [indices])
-        work(packed, totals[index], first, end)
+        packed, own = rooms.get()
+        try:
+            indices = np.arange(starts[index], min(starts[index] + CHUNK, len(split)))
+            packed.fill(split, [indices])
+            work(packed, own, totals[index], first, end)
+        finally:
+            rooms.put((packed, own))
 
     with ThreadPoolExecutor(threads) as pool:
         run_all(
@@ -69,18 +78,17 @@ def evaluate_parameters(
     own: Program, parameters: Floats, split: Images, threads: int
 ) -> tuple[Doubles, Doubles]:
     """Mean cross-entropy and accuracy of flat parameters ``[K, padded]`` over a split."""
-    count = len(parameters)
+    kernel = evaluate()
     chunks = -(-len(split) // CHUNK)
     # few chunks and many threads: share out the candidates of a chunk, too
-    parts = max(1, -(-3 * threads // chunks)) if threads > 1 else 1
+    parts = -(-3 * threads // chunks) if threads > 1 else 1
 
-    def work(packed: Packed, totals: Doubles, first: int, end: int) -> None:
-        space = own.space()
-        evaluate().call(
+    def work(packed: Packed, space: Floats, totals: Doubles, first: int, end: int) -> None:
+        kernel.call(
             own.table.ctypes.data,
             packed.images.ctypes.data,
             packed.labels.ctypes.data,
-            packed.groups,
+            packed.groups_of(0),
             parameters.ctypes.data,
             first,
             end,
@@ -88,7 +96,7 @@ def evaluate_parameters(
             space.ctypes.data,
         )
 
-    return mean_over_chunks(split, count, threads, parts, work)
+    return mean_over_chunks(split, len(parameters), threads, parts, own.space_size, work)
 
 
 def evaluate_networks(

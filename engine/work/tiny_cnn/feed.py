@@ -19,7 +19,7 @@ PIXELS = 1024
 
 @dataclass(frozen=True)
 class Images:
-    """A split: images ``[N, 1024]`` float32 and their labels, shared by all candidates, not copied."""
+    """A split: images ``[N, 1024]`` float32 and labels, shared by all candidates, not copied."""
 
     pixels: Floats
     labels: Ints
@@ -76,6 +76,10 @@ class Packed:
             np.zeros((batches, samples), np.int32),
             np.zeros(batches, np.int64),
         )
+
+    def groups_of(self, batch: int) -> int:
+        """Groups that a batch really has."""
+        return -(-int(self.sizes[batch]) // LANES)
 
     def fill(self, split: Images, batches: list[Longs]) -> None:
         """Pack these samples of a split; one array of sample indices per batch."""

@@ -21,7 +21,7 @@ from engine.work.tiny_cnn.architecture import Architecture, Floats, State
 from engine.work.tiny_cnn.evaluation import Doubles, evaluate_parameters, ranges, run_all
 from engine.work.tiny_cnn.feed import Images, Packed
 from engine.work.tiny_cnn.kernels import network, packing, scoring
-from engine.work.tiny_cnn.program import program
+from engine.work.tiny_cnn.program import aligned, program
 
 # Samples packed at a time in training: a few batches, so that threads seldom wait for each other.
 _TRAINING_SAMPLES = 1024
@@ -74,9 +74,10 @@ class FusedPack:
         self._momentum = momentum
         self._weight_decay = weight_decay
         self._threads = threads
+        self._packed: Packed | None = None
         self._spaces: SimpleQueue[Floats] = SimpleQueue()
         for _ in range(threads):
-            self._spaces.put(self._program.space())
+            self._spaces.put(aligned(self._program.space_size))
 
     @property
     def size(self) -> int:
@@ -100,12 +101,14 @@ class FusedPack:
         size = self._batch_size
         batches = [order[i : i + size] for i in range(0, len(order), size)]
         together = max(1, min(len(batches), _TRAINING_SAMPLES // size))
-        packed = Packed.room(together, size)
+        if self._packed is None or len(self._packed.sizes) < together:
+            self._packed = Packed.room(together, size)
+        packed, kernel = self._packed, network.train()
 
         def work(first: int, end: int, count: int) -> None:
             space, ignored = self._spaces.get(), np.zeros(2)
             try:
-                network.train().call(
+                kernel.call(
                     self._program.table.ctypes.data,
                     packed.images.ctypes.data,
                     packed.labels.ctypes.data,

@@ -1,8 +1,6 @@
-"""Turns an architecture into what the kernels need: tables, work space, and the kernels themselves."""
+"""Turns an architecture into what the kernels need: tables, work space, and the kernels."""
 
 from __future__ import annotations
-
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +8,12 @@ from numpy.typing import NDArray
 from engine.work.tiny_cnn.architecture import Architecture, Floats
 from engine.work.tiny_cnn.kernels import backward, forward, network
 from engine.work.tiny_cnn.kernels import layout as at
+from engine.work.tiny_cnn.kernels.compiling import once
 from engine.work.tiny_cnn.kernels.vectors import LANES
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
+
 
 def aligned(count: int) -> Floats:
     """`count` float32 zeros that begin at a cache line: a vector across two lines costs twice."""
@@ -48,9 +48,10 @@ class Program:
             self._gradients()
             self._backward_kernels()
 
-    def space(self) -> Floats:
-        """A new work space for one thread."""
-        return aligned(self._space)
+    @property
+    def space_size(self) -> int:
+        """Numbers of work space that one thread needs."""
+        return self._space
 
     def _reserve(self, name: int, count: int) -> None:
         self.table[name] = self._space
@@ -127,7 +128,7 @@ class Program:
             self._reserve(name, count)
 
     def _backward_kernels(self) -> None:
-        firsts = range(0, 6, backward.PATCH_ROWS)
+        firsts = range(0, 6, backward.PATCH_COLUMNS)
         parts = [backward.input_gradient(first).address for first in firsts]
         self._append(at.INPUT_GRADIENTS, [len(parts), *parts])
         for name, kernel in (
@@ -140,7 +141,7 @@ class Program:
             self.table[name] = kernel.address
 
 
-@cache
+@once
 def program(architecture: Architecture, training: bool) -> Program:
     """The program of an architecture, compiled on first use."""
     return Program(architecture, training=training)

@@ -14,7 +14,7 @@ from engine.work.tiny_cnn.evaluation import Doubles, mean_over_chunks
 from engine.work.tiny_cnn.feed import Images, Packed
 from engine.work.tiny_cnn.kernels import scoring as kernels
 from engine.work.tiny_cnn.kernels.vectors import LANES
-from engine.work.tiny_cnn.program import aligned, program
+from engine.work.tiny_cnn.program import program
 from engine.work.tiny_cnn.sharing import SharingPlan
 
 # The fully connected layer that a pruned layer's filters feed; conv1's feed conv2 instead.
@@ -84,7 +84,7 @@ def _losses(
     threads: int,
     consumers: list[int] | None,
 ) -> tuple[Doubles, Doubles]:
-    own = program(architecture, False)
+    own, finish = program(architecture, False), kernels.finish()
     parameters = architecture.flatten([base_state], own.parameters)
     plan = SharingPlan.of(int(getattr(architecture, layer)), sets, consumers)
     pairs, entries, (candidates, terms) = len(plan.pairs), len(plan.entries), plan.terms.shape
@@ -96,13 +96,12 @@ def _losses(
         values = architecture.layers()[_NEXT_DENSE[layer]][1]
         room = (pairs + entries + candidates) * values
 
-    def work(packed: Packed, totals: Doubles, _first: int, _end: int) -> None:
-        space, sums = own.space(), aligned(room * LANES)
+    def work(packed: Packed, space: Floats, totals: Doubles, _first: int, _end: int) -> None:
         kernel.call(
             own.table.ctypes.data,
             packed.images.ctypes.data,
             packed.labels.ctypes.data,
-            packed.groups,
+            packed.groups_of(0),
             parameters.ctypes.data,
             plan.pairs.ctypes.data,
             pairs,
@@ -113,12 +112,13 @@ def _losses(
             terms,
             totals.ctypes.data,
             space.ctypes.data,
-            sums.ctypes.data,
-            kernels.finish().address,
+            space[own.space_size :].ctypes.data,
+            finish.address,
             *extra,
         )
 
-    return mean_over_chunks(split, candidates, threads, 1, work)
+    size = own.space_size + room * LANES
+    return mean_over_chunks(split, candidates, threads, 1, size, work)
 
 
 def _ascending(indices: Sequence[int] | NDArray[Any], filters: int) -> list[int]:

@@ -35,8 +35,8 @@ class SharingPlan:
     ) -> SharingPlan:
         """Plan the sums for these candidates.
 
-        How a candidate's channels are grouped depends on itself and `filters` alone, so its sums are
-        the same bits whichever other candidates are scored with it.
+        How a candidate's channels are grouped depends on itself and `filters` alone, so its sums
+        are the same bits whichever other candidates are scored with it.
 
         Args:
             filters: filters of the unpruned layer.

@@ -1,7 +1,7 @@
 """Compiling kernels to C functions, lazily, and keeping them on disk between runs.
 
-Every kernel is a ``numba.cfunc``: the C function is called from Python through ctypes, which lets go
-of the interpreter lock, or from other kernels by its address.
+Every kernel is a ``numba.cfunc``: the C function is called from Python through ctypes, which lets
+go of the interpreter lock, or from other kernels by its address.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import llvmlite.binding
 import numba
 from numba.core import types
 
-from engine.work.tiny_cnn.kernels.vectors import LANES
+from engine.work.tiny_cnn.kernels.vectors import CPU_FEATURES, CPU_NAME, LANES
 
 _OPTIONS = {"error_model": "numpy", "boundscheck": False, "fastmath": False}
 _lock = threading.RLock()
@@ -50,8 +49,7 @@ def _digest() -> str:
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
-    digest.update(f"{numba.__version__} {LANES} {llvmlite.binding.get_host_cpu_name()}".encode())
-    digest.update(llvmlite.binding.get_host_cpu_features().flatten().encode())
+    digest.update(f"{numba.__version__} {LANES} {CPU_NAME} {CPU_FEATURES}".encode())
     return digest.hexdigest()[:16]
 
 

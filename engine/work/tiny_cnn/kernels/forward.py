@@ -201,11 +201,12 @@ def dense_forward() -> Kernel:
 
 @once
 def cross_entropy() -> Kernel:
-    """Loss, hits and (scaled) gradient of the logits of one group of LANES samples.
+    """Loss and hits, or the gradient, of the logits of one group of LANES samples.
 
-    Arguments: logits ``[classes][LANES]``, classes, labels ``[LANES]`` (-1: no sample), sums of loss
-    and of hits (added to), gradient ``[classes][LANES]`` (used as work space), its scale (0: no
-    gradient). The loss is summed sample by sample in float64; a hit is the first largest logit,
+    Arguments: logits ``[classes][LANES]``, classes, labels ``[LANES]`` (-1: no sample), sums of
+    loss and of hits (added to), gradient ``[classes][LANES]`` (work space where it is not wanted),
+    work space of 3 vectors, scale of the gradient (0: loss and hits are wanted instead). The loss
+    is summed sample by sample in float64; a hit is the first largest logit,
     where NaN counts as the largest, as in torch.
     """
 
@@ -222,19 +223,20 @@ def cross_entropy() -> Kernel:
             power = vexp(vsub(vload(logits, o * LANES), best))
             vstore(gradient, o * LANES, power)
             total = vadd(total, power)
-        vstore(work, 0, total)
-        vstore(work, LANES, best)
-        vstore(work, 2 * LANES, which)
-        for lane in range(LANES):
-            label = labels[lane]
-            if label >= 0:
-                # all terms in float64, so that a loss near zero keeps its digits
-                top = types.float64(work[LANES + lane])
-                own = types.float64(logits[label * LANES + lane])
-                totals[0] += math.log(types.float64(work[lane])) + (top - own)
-                if work[2 * LANES + lane] == label:
-                    totals[1] += 1.0
-        if scale != 0.0:
+        if scale == 0.0:
+            vstore(work, 0, total)
+            vstore(work, LANES, best)
+            vstore(work, 2 * LANES, which)
+            for lane in range(LANES):
+                label = labels[lane]
+                if label >= 0:
+                    # all terms in float64, so that a loss near zero keeps its digits
+                    top = types.float64(work[LANES + lane])
+                    own = types.float64(logits[label * LANES + lane])
+                    totals[0] += math.log(types.float64(work[lane])) + (top - own)
+                    if work[2 * LANES + lane] == label:
+                        totals[1] += 1.0
+        else:
             for o in range(classes):
                 vstore(gradient, o * LANES, vdiv(vload(gradient, o * LANES), total))
             for lane in range(LANES):

@@ -17,6 +17,7 @@ from engine.work.tiny_cnn.kernels.vectors import (
     LONGS,
     call_kernel,
     hsum,
+    prefetch,
     shift,
     splat,
     vload,
@@ -136,8 +137,9 @@ def forward() -> Kernel:
 def evaluate() -> Kernel:
     """Sums of loss and hits of a range of candidates over some groups of images.
 
-    Arguments: table, images ``[groups][1024][LANES]``, labels (-1: no sample), groups, parameters of
-    all candidates, first candidate, end, totals ``[candidates][2]`` of float64 (set), work space.
+    Arguments: table, images ``[groups][1024][LANES]``, labels (-1: no sample), groups, parameters
+    of all candidates, first candidate, end, totals ``[candidates][2]`` of float64 (set), work
+    space.
     """
 
     def evaluate(table, images, labels, groups, parameters, first, end, totals, space):
@@ -211,7 +213,12 @@ def group_backward() -> Kernel:
             table[at.GATE_GRADIENT],
             (gradient, codes2, channels2, _CELLS2, shift(sums, table[at.BIAS2] * LANES)),
         )
+        # meanwhile fetch the next group: a batch is too large for the second cache
+        following = shift(x, 1024 * LANES)
+        part = 1024 * LANES // channels1
         for c in range(channels1):
+            for i in range(c * part, (c + 1) * part, 16):
+                prefetch(following, i)
             channel = shift(responses1, c * _CELLS1 * LANES)
             for o in range(channels2):
                 call_kernel(
@@ -247,7 +254,7 @@ def group_backward() -> Kernel:
             (gradient1, codes1, channels1, _CELLS1, shift(sums, table[at.BIAS1] * LANES)),
         )
         # the image is too large for the innermost cache: go through it once, not once per filter
-        for py in range(14):
+        for py in range(0, 14, 2):
             for c in range(channels1):
                 call_kernel(
                     table[at.WEIGHT_GRADIENT],
@@ -257,7 +264,7 @@ def group_backward() -> Kernel:
                         shift(codes1, c * _CELLS1 * LANES),
                         shift(gradient1, c * _CELLS1 * LANES),
                         py,
-                        py + 1,
+                        py + 2,
                         shift(d_weights1, c * 25 * LANES),
                     ),
                 )
@@ -269,10 +276,10 @@ def group_backward() -> Kernel:
 def train() -> Kernel:
     """SGD steps of a range of candidates over consecutive batches.
 
-    Arguments: table; images ``[batches][groups][1024][LANES]``, labels ``[batches][groups * LANES]``; size
-    of each batch, number of batches, groups of a full batch; parameters and momenta of all
-    candidates, first candidate, end; learning rate, momentum, weight decay; sums of loss and hits
-    (2, added to, of no meaning), work space.
+    Arguments: table; images ``[batches][groups][1024][LANES]``, labels ``[batches][groups *
+    LANES]``; size of each batch, number of batches, groups of a full batch; parameters and momenta
+    of all candidates, first candidate, end; learning rate, momentum, weight decay; sums of loss and
+    hits (2, left as they are), work space.
     """
 
     def train(

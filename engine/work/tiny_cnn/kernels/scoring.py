@@ -1,4 +1,4 @@
-"""Losses of many candidates that differ in one pruned layer, with everything they share computed once.
+"""Losses of many candidates that differ in one pruned layer; what they share is computed once.
 
 Upstream of the pruned layer all candidates are the base network. The next layer's response is a sum
 over its input channels, so there is one partial response per (filter, input channel it meets).
@@ -141,8 +141,9 @@ def finish() -> Kernel:
 
 # Shared arguments of the two kernels below: table, images [groups][1024][LANES], labels, groups,
 # parameters of the base; pairs (filter, input channel) and their number, entries (earlier entry,
-# pair) and their number, terms of the candidates (entries) [candidates][terms] and both numbers; totals
-# [candidates][2] (added to), work space, room for partial responses, entries and sums, `finish`.
+# pair) and their number, terms of the candidates (entries) [candidates][terms] and both numbers;
+# totals [candidates][2] (added to), work space, room for partial responses, entries and sums,
+# `finish`.
 _ARGUMENTS = (
     LONGS,
     FLOATS,
@@ -174,7 +175,10 @@ def _window(entry, own, term_count, cell, bias):
 
 @once
 def score_conv1() -> Kernel:
-    """Candidates that differ in conv1's filters. `room`: (pairs + entries) * 20 + candidates * conv3."""
+    """Candidates that differ in conv1's filters.
+
+    Arguments: `_ARGUMENTS`; the room is for (pairs + entries) * 20 + candidates * conv3 vectors.
+    """
 
     def score_conv1(
         table,

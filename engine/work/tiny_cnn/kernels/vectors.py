@@ -1,22 +1,26 @@
 """A vector of float32 lanes as a numba type, and the operations on it that every kernel shares.
 
-numba's own loops reach half the speed of explicit vectors here, because LLVM does not vectorise over
-the samples of a batch by itself. A value of type ``lanes`` is LLVM's ``<N x float>``; LLVM splits
-it into what the processor has. Pointers are typed (``float32*``), and all offsets count elements.
-Only operations on vectors may enter here: what a network is, stays outside.
+numba's own loops reach half the speed of explicit vectors here, because LLVM does not vectorise
+over the samples of a batch by itself. A value of type ``lanes`` is LLVM's ``<N x float>``; LLVM
+splits it into what the processor has. Pointers are typed (``float32*``), and all offsets count
+elements. Only operations on vectors may enter here: what a network is, stays outside.
 """
 
 from __future__ import annotations
 
 import llvmlite.binding
+import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-_HOST_FEATURES = llvmlite.binding.get_host_cpu_features()
+# numba's own settings NUMBA_CPU_NAME and NUMBA_CPU_FEATURES hold here, too
+_CHOSEN = vars(numba.config)
+CPU_NAME = _CHOSEN["CPU_NAME"] or llvmlite.binding.get_host_cpu_name()
+CPU_FEATURES = _CHOSEN["CPU_FEATURES"] or llvmlite.binding.get_host_cpu_features().flatten()
 # AVX-512 processors have 32 registers of 16 lanes; everything else gets 8 lanes (AVX2; NEON and
 # SSE2 use two registers for one vector).
-WIDE = bool(_HOST_FEATURES.get("avx512f", False))
+WIDE = "+avx512f" in CPU_FEATURES.split(",")
 LANES = 16 if WIDE else 8
 
 FLOATS = types.CPointer(types.float32)
@@ -185,6 +189,21 @@ def vstore(typing, pointer, offset, value):
         return context.get_dummy_value()
 
     return types.void(FLOATS, types.int64, lanes), generate
+
+
+@intrinsic
+def prefetch(typing, pointer, offset):
+    """Ask for the cache line at ``pointer[offset]``, to be near when it is needed (never fails)."""
+
+    def generate(context, builder, signature, arguments):
+        address = builder.bitcast(at(builder, *arguments), ir.IntType(8).as_pointer())
+        read, near, data = (ir.Constant(INT32, value) for value in (0, 2, 1))
+        signature = ir.FunctionType(ir.VoidType(), [address.type, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+        builder.call(function, [address, read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, types.int64), generate
 
 
 @intrinsic
