@@ -9,39 +9,70 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import UsageError
-from oracle_tui.views import LIVE
 
 
 def pause(run: Path) -> str:
-    """Ask the engine of a run to pause; return what to tell the person."""
-    from engine.store.requests import send_request
+    """Ask the engine of a run to pause; return what to tell the person.
 
-    send_request(run, "pause")
-    return f"{run.name}: pausing at the next epoch."
+    Raises:
+        UsageError: no engine of this machine works on it.
+    """
+    _request(run, "pause")
+    return f"{run.name}: asked to pause."
+
+
+def stop(run: Path) -> str:
+    """Ask the engine of a run to stop; what is finished stays.
+
+    Raises:
+        UsageError: no engine of this machine works on it.
+    """
+    _request(run, "stop")
+    return f"{run.name}: asked to stop; finished candidates are kept, r resumes it."
 
 
 def resume(run: Path, status: str) -> str:
-    """Go on with a run: wake a paused engine, or start a new one where none is left."""
+    """Go on with a run: wake a paused engine, or start a new one where none is left.
+
+    Raises:
+        UsageError: there is nothing to resume, or it runs elsewhere.
+    """
     from engine.control import start_engine
     from engine.store.requests import send_request
 
     if status == "done":
         raise UsageError(f"{run.name} is done; there is nothing to resume.")
-    if status in LIVE and status != "paused":
-        raise UsageError(f"{run.name} is running already.")
-    if status == "paused":
-        send_request(run, "resume")
-        return f"{run.name}: going on."
-    start_engine(run)
-    return f"{run.name}: a new engine goes on where the last one stopped."
+    if not _has_engine(run):
+        start_engine(run)
+        return f"{run.name}: a new engine goes on where the last one stopped."
+    if status != "paused":
+        raise UsageError(f"{run.name} has its engine already.")
+    send_request(run, "resume")
+    return f"{run.name}: asked to go on."
 
 
-def stop(run: Path) -> str:
-    """Ask the engine of a run to stop; what is finished stays."""
+def _request(run: Path, action: str) -> None:
     from engine.store.requests import send_request
 
-    send_request(run, "stop")
-    return f"{run.name}: stopping; finished candidates are kept, r resumes it."
+    if not _has_engine(run):
+        raise UsageError(f"{run.name} has no engine to {action}; r starts one.")
+    send_request(run, action)
+
+
+def _has_engine(run: Path) -> bool:
+    """Whether an engine of this machine holds the run, be it silent or not.
+
+    Raises:
+        UsageError: it is a bare file, or an engine of another machine holds it.
+    """
+    from engine.store.liveness import HeartbeatClock, engine_state
+
+    if not run.is_dir():
+        raise UsageError(f"{run} is a copied run file, which no engine can work on.")
+    state = engine_state(run, HeartbeatClock())
+    if state == "remote":
+        raise UsageError(f"The engine of {run.name} is on another machine; steer it from there.")
+    return state in ("alive", "silent")
 
 
 def export(run: Path, run_id: str, folder: Path | None) -> tuple[Path, ...]:
@@ -94,12 +125,10 @@ def delete(runs: Sequence[Path], runs_dir: Path) -> str:
     Raises:
         UsageError: one is still worked on, is not in the folder, or cannot be removed.
     """
-    from engine.store.liveness import HeartbeatClock, engine_state
-
     for run in runs:
         if run.parent.resolve() != runs_dir.resolve() or run.is_symlink():
             raise UsageError(f"{run} is not in the runs folder {runs_dir}; delete it by hand.")
-        if run.is_dir() and engine_state(run, HeartbeatClock()) in ("alive", "remote"):
+        if run.is_dir() and _has_engine(run):
             raise UsageError(f"{run.name} is still running; stop it first with s.")
     for run in runs:
         try:

@@ -1,136 +1,34 @@
-"""From run files to views: runs in thread workers, imports the heavy rooms only there."""
+"""One run file followed into views, for thread workers: nothing is read or computed twice."""
 
 from __future__ import annotations
 
-import datetime
-import functools
-import math
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import UsageError
 from oracle_tui.formats import escape
-from oracle_tui.views import LIVE, CandidateRows, Numbers, Point, RunRow, RunView, Stage
+from oracle_tui.listing import example_folders
+from oracle_tui.view_parts import Finished, candidate_rows, finishing_order, scatter_of, stage_of
+from oracle_tui.views import LIVE, RunView
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.store.listing import RunListing
     from engine.store.liveness import HeartbeatClock
     from engine.store.reader import RunReader
     from oracle_tui.plots.line import LineData
-    from oracle_tui.plots.scatter import ScatterData
+
+__all__ = ["RunFollower", "example_folders"]
 
 LOG_LINES = 400
 
+#: Up to this many candidates the one that L1-norm pruning would choose is looked for.
+L1_SEARCH = 20_000
 
-def warm_up() -> None:
-    """Import what the next screens need, after the first paint and beside it."""
-    import plotext  # noqa: F401
-
-
-class RunLister:
-    """Lists the runs of a folder, again and again; it remembers whose engines fell silent."""
-
-    def __init__(self, runs_dir: Path) -> None:
-        """Remember the folder; it need not exist."""
-        self.runs_dir = runs_dir
-        self._lock = threading.Lock()
-        self._clock: HeartbeatClock | None = None
-
-    def read(self, *, examples: bool = True) -> tuple[RunRow, ...]:
-        """Return the runs, live ones on top, newest first, and the shipped examples at the end.
-
-        Args:
-            examples: whether the shipped runs are wanted too; they cost heavy imports once.
-
-        Raises:
-            UsageError: the folder cannot be read.
-        """
-        from engine.store.listing import list_runs
-        from engine.store.liveness import HeartbeatClock
-
-        with self._lock:
-            if self._clock is None:
-                self._clock = HeartbeatClock()
-            rows = [_row(listing) for listing in list_runs(self.runs_dir, self._clock)]
-        rows.sort(key=lambda row: (row.status not in LIVE, -(row.created or 0)))
-        return (*rows, *(_example_rows() if examples else ()))
-
-
-@functools.cache
-def _example_rows() -> tuple[RunRow, ...]:
-    """Read the shipped runs once: nothing changes them, and nothing may be written beside them."""
-    from engine.errors import RunFileError
-    from engine.store.listing import RunListing
-    from engine.store.reader import RunReader
-    from engine.summary import summarise_run
-
-    rows = []
-    for folder in example_folders():
-        for path in sorted(folder.glob("*.h5")):
-            try:
-                with RunReader(path) as reader:
-                    summary = summarise_run(reader.config, reader.status, reader.rows)
-            except RunFileError:
-                continue
-            done, total = int(summary["n_done"]), int(summary["n_total"])
-            listing = RunListing(str(summary["id"]), path, reader.status, done, total, summary)
-            rows.append(_row(listing, example=True))
-    return tuple(rows)
-
-
-def example_folders() -> list[Path]:
-    """Return the shipped folders that hold recorded runs; none where they are missing."""
-    from engine.folders import shipped_folder
-
-    try:
-        shipped = shipped_folder()
-    except UsageError:
-        return []
-    return [folder for folder in (shipped / "runs",) if folder.is_dir()]
-
-
-def is_example(path: Path) -> bool:
-    """Whether a run is one of the shipped, read-only ones."""
-    return any(path.resolve().is_relative_to(folder.resolve()) for folder in example_folders())
-
-
-def _row(listing: RunListing, example: bool = False) -> RunRow:
-    summary: Mapping[str, Any] = listing.summary or {}
-
-    def text(key: str) -> str:
-        value = summary.get(key)
-        return "" if value is None else escape(str(value))
-
-    tau = summary.get("kendall_tau_acc")
-    n = summary.get("n")
-    return RunRow(
-        id=escape(listing.id),
-        path=Path(listing.path),
-        model=text("model"),
-        dataset=text("dataset"),
-        layers=text("layers"),
-        ratio=text("ratio"),
-        status=listing.status,
-        n_done=listing.n_done,
-        n_total=listing.n_total,
-        tau=float(tau) if isinstance(tau, int | float) else None,
-        n=n if isinstance(n, int) else 0,
-        created=_seconds(summary.get("created")),
-        example=example,
-        error=escape(listing.error or ""),
-    )
-
-
-def _seconds(created: object) -> float | None:
-    try:
-        return datetime.datetime.fromisoformat(str(created)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+#: Up to this many candidates tau over n is part of the first view of a run.
+LINE_AT_ONCE = 5_000
 
 
 class RunFollower:
@@ -142,10 +40,15 @@ class RunFollower:
         self._lock = threading.Lock()
         self._reader: RunReader | None = None
         self._clock: HeartbeatClock | None = None
-        self._rows_version = 0
+        self._version = 0  # of the rows: one more whenever some came
+        self._done: Finished | None = None
+        self._view: RunView | None = None
+        self._seen: tuple[Any, ...] = ()
+        self._l1: int | None = None
+        self._not_l1: Any = ()  # candidates known to be another choice than L1's
         self._line: LineData | None = None
         self._line_due = 0.0
-        self._line_rows = -1
+        self._line_version = -1
 
     def read(self) -> RunView:
         """Return the run as it is now; cheap where nothing changed.
@@ -165,79 +68,104 @@ class RunFollower:
 
     def _read(self) -> RunView:
         from engine.store.reader import RunReader
+        from engine.store.requests import pending_request
 
         if self._reader is None:
             self._reader = RunReader(self.path)
-            self._rows_version += 1
+            self._version += 1
         elif self._reader.refresh():
-            self._rows_version += 1
-        reader = self._reader
-        status, message = self._status(reader)
-        live = reader.live() if self.path.is_dir() else None
-        return self._build(reader, status, message, live or {})
+            self._version += 1
+        reader, folder = self._reader, self._reader.folder
+        status = self._status(reader)
+        live = reader.live() if folder else None
+        log = tuple(reader.log_tail(LOG_LINES)) if folder else ()
+        request = (pending_request(folder) or "") if folder else ""
+        seen = (self._version, status, reader.message, live, log, request)
+        if self._view is None or seen != self._seen or self._line_is_due():
+            self._view = self._build(reader, status, live or {}, log, request)
+            self._seen = seen
+        return self._view
 
-    def _status(self, reader: RunReader) -> tuple[str, str]:
-        if reader.status not in LIVE or not self.path.is_dir():
-            return reader.status, escape(reader.message)
+    def _status(self, reader: RunReader) -> str:
+        if reader.status not in LIVE or reader.folder is None:
+            return reader.status
         from engine.store.liveness import HeartbeatClock, effective_status, engine_state
 
         if self._clock is None:
             self._clock = HeartbeatClock()
-        state = engine_state(self.path, self._clock)
-        return effective_status(reader.status, state), escape(reader.message)
-
-    def _request(self) -> str:
-        from engine.store.requests import pending_request
-
-        return (pending_request(self.path) or "") if self.path.is_dir() else ""
+        return effective_status(reader.status, engine_state(reader.folder, self._clock))
 
     def _build(
-        self, reader: RunReader, status: str, message: str, live: Mapping[str, Any]
+        self,
+        reader: RunReader,
+        status: str,
+        live: Mapping[str, Any],
+        log: tuple[str, ...],
+        request: str,
     ) -> RunView:
-        from engine.summary import finished_means, finished_rows
+        from engine.summary import finished_rows
 
-        config = reader.config
-        facts = _Facts(config)
-        rows = reader.rows
-        columns = ("pruned_train_loss", "best_test_acc", "best_test_loss")
-        candidates, means = finished_means(rows, facts.repeats, columns)
+        config, rows = reader.config, reader.rows
+        if self._done is None or self._done.version != self._version:
+            self._done = Finished(self._version, config, rows, self._l1_choice(reader))
+        done = self._done
         provisional = live.get("provisional") or []
-        numbers = _numbers(candidates, means, config)
-        scatter = _scatter(rows, candidates, means, numbers, provisional, config)
-        line = self._line_of(rows, candidates, means)
+        scatter = scatter_of(rows, done, provisional)
         return RunView(
             id=escape(str(config.get("run_id", self.path.name))),
             path=self.path,
-            title=facts.title,
+            title=done.facts.title,
             status=status,
-            message=message,
+            message=escape(reader.message),
             n_done=len(finished_rows(rows)),
             n_total=int(config.get("n_total", 0)),
-            stage=_stage(live),
-            numbers=numbers,
+            stage=stage_of(live),
+            numbers=done.numbers,
             scatter=scatter,
-            line=line,
-            rows=_candidate_rows(rows, provisional),
+            line=self._line_of(rows, done),
+            rows=candidate_rows(rows, provisional),
             provisional=len(scatter.provisional_candidate),
-            repeats=facts.repeats,
+            repeats=done.facts.repeats,
             layers=tuple(escape(str(layer)) for layer in config.get("layers", ())),
-            spec=facts.lines,
-            request=self._request(),
-            log=tuple(reader.log_tail(LOG_LINES)) if self.path.is_dir() else (),
+            spec=done.facts.lines,
+            request=request,
+            log=log,
         )
 
-    def _line_of(self, rows: np.ndarray, candidates: np.ndarray, means: np.ndarray) -> LineData:
-        """Tau over n; recomputed when rows came, but never for more than a tenth of the time."""
+    def _l1_choice(self, reader: RunReader) -> int | None:
+        """The candidate that L1-norm pruning would choose; looked for until all are scored."""
+        import numpy as np
+
+        wanted = reader.config.get("l1_pruned")
+        if self._l1 is not None or not isinstance(wanted, list):
+            return self._l1
+        scored = np.unique(reader.rows["candidate"])
+        fresh = scored[~np.isin(scored, self._not_l1)]
+        if len(scored) > L1_SEARCH:
+            return None
+        self._not_l1 = scored
+        self._l1 = next((int(c) for c in fresh if reader.pruned(int(c)) == wanted), None)
+        return self._l1
+
+    def _line_is_due(self) -> bool:
+        return self._line_version != self._version and time.monotonic() >= self._line_due
+
+    def _line_of(self, rows: np.ndarray, done: Finished) -> LineData:
+        """Tau over n; recomputed when rows came, but never for more than a tenth of the time.
+
+        The first view of a big run comes without it: the line then costs more than all the rest.
+        """
         from engine.statistics import running_tau
         from oracle_tui.plots.line import LineData
 
-        now = time.monotonic()
-        if self._line is not None and (
-            self._line_rows == self._rows_version or now < self._line_due
-        ):
+        if self._line is None and len(done.candidates) > LINE_AT_ONCE:
+            self._line = LineData()
             return self._line
-        order = _finishing_order(rows, candidates)
-        found = running_tau(means[order, 0], means[order, 1])
+        if self._line is not None and not self._line_is_due():
+            return self._line
+        start = time.monotonic()
+        order = finishing_order(rows, done.candidates)
+        found = running_tau(done.means[order, 0], done.means[order, 1])
         self._line = LineData(
             x=found.n.astype(float),
             y=found.tau,
@@ -246,190 +174,7 @@ class RunFollower:
             x_name="finished candidates",
             bounds=(-1.0, 1.0),
         )
-        self._line_rows = self._rows_version
-        self._line_due = now + 9 * (time.monotonic() - now)
+        self._line_version = self._version
+        now = time.monotonic()
+        self._line_due = now + 9 * (now - start)
         return self._line
-
-
-class _Facts:
-    """What a config says about its study; a spec of a stranger may be anything."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        from engine.spec import StudySpec
-        from engine.summary import spec_columns
-
-        try:
-            spec = StudySpec.from_json(config["spec"])
-        except (UsageError, KeyError, TypeError) as error:
-            self.title, self.repeats = escape(str(config.get("run_id", ""))), 1
-            self.lines: tuple[tuple[str, str], ...] = (("spec", escape(str(error))),)
-            return
-        self.repeats = spec.repeats
-        self.title = " · ".join(
-            (spec.model_info.title, spec.dataset, "+".join(spec.layers), spec.ratio_text)
-        )
-        lines = [(key, escape(str(value))) for key, value in spec_columns(spec).items()]
-        for key in ("device", "created", "run_id"):
-            if config.get(key) is not None:
-                lines.append((key, escape(str(config[key]))))
-        environment = config.get("environment")
-        if isinstance(environment, dict):
-            lines += [(escape(str(k)), escape(str(v))) for k, v in environment.items()]
-        self.lines = tuple((key.replace("_", " "), value) for key, value in lines)
-
-
-def _stage(live: Mapping[str, Any]) -> Stage:
-    def number(key: str) -> float | None:
-        value = live.get(key)
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-    return Stage(
-        name=escape(str(live.get("stage", ""))),
-        done=int(number("stage_done") or 0),
-        total=int(number("stage_total") or 0),
-        unit=escape(str(live.get("stage_unit", ""))),
-        rate=number("rate"),
-        eta=number("eta_seconds"),
-        note=escape(str(live.get("note", "") or "")),
-    )
-
-
-def _numbers(candidates: np.ndarray, means: np.ndarray, config: Mapping[str, Any]) -> Numbers:
-    from engine.statistics import anomaly_ratio, summarise, tau_interval
-
-    score, accuracy, loss = means.T
-    found = summarise(score, accuracy, loss)
-    interval = tau_interval(score, accuracy)
-    ratio = anomaly_ratio(score, accuracy)
-
-    def point(index: int) -> Point | None:
-        if index < 0:
-            return None
-        return Point(int(candidates[index]), float(score[index]), float(accuracy[index]))
-
-    base = config.get("base_test_acc")
-    return Numbers(
-        n=found.n,
-        tau_acc=found.kendall_tau_acc,
-        p_acc=found.kendall_p_acc,
-        low=interval.lower,
-        high=interval.upper,
-        tau_loss=found.kendall_tau_loss,
-        p_loss=found.kendall_p_loss,
-        anomaly=ratio.ratio,
-        anomaly_range=(ratio.lowest, ratio.highest) if ratio.n else None,
-        oracle=point(found.oracle),
-        best=point(found.best),
-        base_accuracy=float(base) if isinstance(base, int | float) else None,
-        note=escape(found.note),
-    )
-
-
-def _scatter(
-    rows: np.ndarray,
-    candidates: np.ndarray,
-    means: np.ndarray,
-    numbers: Numbers,
-    provisional: list[Any],
-    config: Mapping[str, Any],
-) -> ScatterData:
-    import numpy as np
-
-    from oracle_tui.plots.scatter import ScatterData
-
-    score, accuracy = means[:, 0], means[:, 1]
-
-    def place(candidate: object) -> int | None:
-        if not isinstance(candidate, int):
-            return None
-        where = np.flatnonzero(candidates == candidate)
-        return int(where[0]) if len(where) else None
-
-    oracle = place(numbers.oracle.candidate) if numbers.oracle else None
-    best = place(numbers.best.candidate) if numbers.best else None
-    anomaly = np.zeros(len(candidates), bool)
-    if oracle is not None:
-        anomaly = accuracy > accuracy[oracle]
-    extra, extra_x, extra_y = _provisional(rows, candidates, provisional)
-    return ScatterData(
-        candidate=candidates.astype(np.int64),
-        x=score,
-        y=accuracy,
-        anomaly=anomaly,
-        oracle=oracle,
-        best=best,
-        l1=place(config.get("l1_candidate")),
-        provisional_candidate=extra,
-        provisional_x=extra_x,
-        provisional_y=extra_y,
-    )
-
-
-def _provisional(
-    rows: np.ndarray, finished: np.ndarray, live: list[Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candidates not finished yet: mean accuracy over repeats that ended or are in training."""
-    import numpy as np
-
-    in_training = np.array(
-        [(entry[0], entry[1], entry[3]) for entry in live if len(entry) >= 4], np.float64
-    ).reshape(-1, 3)
-    open_rows = rows[~np.isin(rows["candidate"], finished)]
-    ended = open_rows[open_rows["status"] == 2]
-    key = in_training[:, 0] * 65_536 + in_training[:, 1]
-    ended_key = ended["candidate"] * 65_536.0 + ended["repeat"]
-    fresh = in_training[~np.isin(key, ended_key) & ~np.isin(in_training[:, 0], finished)]
-    ids = np.concatenate([ended["candidate"].astype(np.float64), fresh[:, 0]])
-    values = np.concatenate([ended["best_test_acc"], fresh[:, 2]])
-    unique, where = np.unique(ids, return_inverse=True)
-    if unique.size == 0:
-        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
-    y = np.bincount(where, values) / np.bincount(where)
-    scored, first = np.unique(open_rows["candidate"], return_index=True)
-    position = np.searchsorted(scored, unique)
-    position = np.minimum(position, max(len(scored) - 1, 0))
-    has_score = scored[position] == unique if len(scored) else np.zeros(unique.size, dtype=bool)
-    x = np.full(unique.size, np.nan)
-    if len(scored):
-        x[has_score] = open_rows["pruned_train_loss"][first[position[has_score]]]
-    keep = np.isfinite(x) & np.isfinite(y)
-    return unique[keep].astype(np.int64), x[keep], y[keep]
-
-
-def _candidate_rows(rows: np.ndarray, live: list[Any]) -> CandidateRows:
-    import numpy as np
-
-    state = np.where(rows["status"] == 1, 0, rows["status"]).astype(np.int64)
-    best_acc = rows["best_test_acc"].copy()
-    best_loss = rows["best_test_loss"].copy()
-    epoch = rows["best_epoch"].astype(np.int64)
-    known = {(int(r["candidate"]), int(r["repeat"])): i for i, r in enumerate(rows)} if live else {}
-    for entry in live:
-        if len(entry) < 5:
-            continue
-        index = known.get((int(entry[0]), int(entry[1])))
-        if index is not None and state[index] == 0:
-            state[index] = 1
-            epoch[index], best_acc[index], best_loss[index] = entry[2], entry[3], entry[4]
-    return CandidateRows(
-        candidate=rows["candidate"].astype(np.int64),
-        repeat=rows["repeat"].astype(np.int64),
-        score=rows["pruned_train_loss"].copy(),
-        best_acc=best_acc,
-        last_acc=rows["last_test_acc"].copy(),
-        best_loss=best_loss,
-        best_epoch=epoch,
-        state=state,
-    )
-
-
-def _finishing_order(rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Positions of finished candidates in the order in which their last repeat ended."""
-    import numpy as np
-
-    ended = np.full(len(candidates), -np.inf)
-    place = np.searchsorted(candidates, rows["candidate"])
-    inside = place < len(candidates)
-    inside[inside] &= candidates[place[inside]] == rows["candidate"][inside]
-    np.maximum.at(ended, place[inside], np.nan_to_num(rows["finished_at"][inside]))
-    return np.argsort(ended, kind="stable")

@@ -89,6 +89,7 @@ class Numbers:
     anomaly_range: tuple[float, float] | None = None
     oracle: Point | None = None
     best: Point | None = None
+    l1: Point | None = None
     base_accuracy: float | None = None
     note: str = ""
 

@@ -66,14 +66,14 @@ class Plot(Widget, can_focus=True):
         width: 1fr;
         & > .plot--axis { color: $text-muted; }
         & > .plot--rule { color: $text-muted; }
-        & > .plot--point { color: $primary-lighten-2; }
-        & > .plot--anomaly { color: $warning; }
+        & > .plot--point { color: $text-primary; }
+        & > .plot--anomaly { color: $text-warning; }
         & > .plot--provisional { color: $text-muted; text-style: dim; }
-        & > .plot--line { color: $primary-lighten-2; text-style: bold; }
+        & > .plot--line { color: $text-primary; text-style: bold; }
         & > .plot--band { color: $primary; text-style: dim; }
-        & > .plot--oracle { color: $error; text-style: bold; }
-        & > .plot--best { color: $success; text-style: bold; }
-        & > .plot--l1 { color: $secondary; text-style: bold; }
+        & > .plot--oracle { color: $text-error; text-style: bold; }
+        & > .plot--best { color: $text-success; text-style: bold; }
+        & > .plot--l1 { color: $text-secondary; text-style: bold; }
         & > .plot--cursor { text-style: reverse bold; }
         & > .plot--picked { text-style: underline bold; }
     }

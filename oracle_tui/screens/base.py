@@ -36,11 +36,30 @@ class WorkingScreen(Screen[Result]):
         (WIDE, "-wide"),
     ]
 
+    def __init__(self) -> None:
+        """Make a screen that has not told of any error yet."""
+        super().__init__()
+        self._told: dict[str, str] = {}  # worker group -> the error it last ended with
+
     @dataclass
     class Acted(Message):
         """An act asked for by a key is done; its text is a toast."""
 
         text: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it can be seen: on top, or under nothing but translucent screens.
+
+        Textual also counts the screen right under an opaque one, and from its first change on
+        repaints the whole terminal at every turn of the loop.
+        """
+        for screen in reversed(self.app.screen_stack):
+            if screen is self:
+                return True
+            if screen.styles.background.a == 1:
+                return False
+        return False
 
     @property
     def oracle_app(self) -> OracleApp:
@@ -66,9 +85,18 @@ class WorkingScreen(Screen[Result]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """An error in a worker is a toast with one sentence."""
-        if event.state is WorkerState.ERROR and event.worker.node is self:
-            self.notify(sentence(event.worker.error), severity="error", timeout=8, markup=False)
-            self.worker_failed(event.worker)
+        worker = event.worker
+        if worker.node is not self:
+            return
+        if event.state is WorkerState.SUCCESS:
+            self._told.pop(worker.group, None)
+        elif event.state is WorkerState.ERROR:
+            text = sentence(worker.error)
+            # A look that keeps failing the same way is told once; every act gets its answer.
+            if worker.group == "act" or self._told.get(worker.group) != text:
+                self.notify(text, severity="error", timeout=8, markup=False)
+            self._told[worker.group] = text
+            self.worker_failed(worker)
 
     def worker_failed(self, worker: Worker[object]) -> None:
         """Let a screen go on after one of its workers failed."""

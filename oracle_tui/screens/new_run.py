@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from engine.catalog import DATASETS, MODELS, find_model
 from engine.devices import check_device
@@ -21,6 +21,7 @@ from engine.spec import WIRINGS, SpecError, StudySpec
 from oracle_tui.screens.base import WorkingScreen
 from oracle_tui.widgets.fields import Field
 from oracle_tui.widgets.keys import KeyLine
+from oracle_tui.widgets.words import Words
 
 #: Title and help of each entry, in the order of the form.
 TEXTS = {
@@ -68,15 +69,15 @@ class NewRunScreen(WorkingScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Fields, outlook, buttons."""
-        yield Static("New study", id="new-header")
+        yield Words("New study", id="new-header")
         with VerticalScroll(id="form", can_focus=False):
             yield Field("preset", "Preset", "", [(name, name) for name in PRESETS])
             for name, (title, text) in TEXTS.items():
                 yield Field(name, title, text, _choices(name))
-        yield Static("", id="outlook", markup=False)
+        yield Words("", id="outlook")
         with Horizontal(id="buttons"):
             yield Button("Start", id="start", variant="success", compact=True)
-            yield Static("", id="reason", markup=False)
+            yield Words("", id="reason")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -130,11 +131,11 @@ class NewRunScreen(WorkingScreen[None]):
         self._field("preset").set_sentence("", self.preset.title)
         for name in TEXTS:
             self._field(name).set_sentence(problems.get(name, ""), self._help(name))
-        self.query_one("#outlook", Static).update(self._outlook(device))
+        self.query_one("#outlook", Words).show(self._outlook(device))
         self.query_one("#start", Button).disabled = bool(problems) or self._starting
         first = next((name for name in TEXTS if name in problems), None)
         reason = f"{TEXTS[first][0]}: {problems[first]}" if first else "ctrl+s"
-        self.query_one("#reason", Static).update(reason)
+        self.query_one("#reason", Words).show(reason)
         self.query_one("#reason").set_class(first is not None, "-wrong")
 
     def _help(self, name: str) -> str | None:
@@ -153,14 +154,10 @@ class NewRunScreen(WorkingScreen[None]):
         spec = self.spec
         if spec is None:
             return ""
-        space = spec.space
-        ways = [f"C({n},{k})" for n, k in zip(space.filters, space.pruned, strict=True)]
-        steps = f"{' · '.join(ways)} = {space.total:,}"
-        sampled = "" if spec.candidates is None else f", {len(space):,} of them sampled"
         rows = spec.rows
-        times = f"{len(space):,} · {spec.repeats} = " if spec.repeats > 1 else ""
+        times = f"{len(spec.space):,} · {spec.repeats} = " if spec.repeats > 1 else ""
         return (
-            f"{steps} candidates{sampled}\n"
+            f"{spec.space.formula()} candidates\n"
             f"{times}{rows:,} retraining{'' if rows == 1 else 's'}, {estimate(spec, device)}"
         )
 
@@ -176,7 +173,7 @@ class NewRunScreen(WorkingScreen[None]):
             return
         spec, runs_dir = self.spec, self.oracle_app.runs_dir
         if spec is None:
-            self.notify(str(self.query_one("#reason", Static).content), severity="warning",
+            self.notify(str(self.query_one("#reason", Words).content), severity="warning",
                         markup=False)  # fmt: skip
             return
         device = check_device(self._field("device").value)

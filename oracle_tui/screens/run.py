@@ -6,38 +6,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Log, Static, TabbedContent, TabPane
+from textual.widgets import Log, TabbedContent, TabPane
 from textual.worker import Worker
 
-from oracle_tui.formats import bar, duration, known, plain, progress, rate, short_id, signed
 from oracle_tui.plots.line import LinePlot
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.scatter import ScatterPlot
 from oracle_tui.reading import RunFollower
-from oracle_tui.screens.base import WIDE, WorkingScreen, sentence
-from oracle_tui.views import GLYPHS, LIVE, RunView
+from oracle_tui.screens.acts import ActingScreen, Target
+from oracle_tui.screens.base import WIDE, sentence
+from oracle_tui.views import LIVE, RunView
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.numbers import NumbersPanel
+from oracle_tui.widgets.run_text import (
+    candidate_lines,
+    line_name,
+    spec_lines,
+    stage_line,
+    title_line,
+    waiting,
+)
 from oracle_tui.widgets.tables import KeyTable
+from oracle_tui.widgets.words import Words
 
 #: Seconds between two looks at a run: while an engine works on it, and otherwise.
 LOOK_LIVE, LOOK_REST = 0.5, 2.0
 
-#: The request that a status is the answer to.
-PAST = {"paused": "pause", "stopped": "stop", "running": "resume"}
-
 TABS = ("scatter", "correlation", "candidates", "log", "spec")
 
 
-class RunScreen(WorkingScreen[None]):
+class RunScreen(ActingScreen):
     """Follows one run. Everything shown is one RunView; keys send requests, never change it."""
 
     CSS_PATH = "run.tcss"
@@ -95,23 +100,23 @@ class RunScreen(WorkingScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, keys."""
-        yield Static("Reading the run…", id="run-title", markup=False)
-        yield Static("", id="run-stage", markup=False)
+        yield Words("Reading the run…", id="run-title")
+        yield Words("", id="run-stage")
         with TabbedContent(initial="scatter", id="run-tabs"):
             with TabPane("Scatter", id="scatter"), Horizontal():
                 with Vertical():
-                    yield Static("", id="scatter-name", classes="plot-name", markup=False)
+                    yield Words("", id="scatter-name", classes="plot-name")
                     yield ScatterPlot(id="scatter-plot")
                 yield NumbersPanel(id="numbers")
             with TabPane("Correlation", id="correlation"), Vertical():
-                yield Static("", id="line-name", classes="plot-name", markup=False)
+                yield Words("", id="line-name", classes="plot-name")
                 yield LinePlot(id="line-plot")
             with TabPane("Candidates", id="candidates"):
                 yield CandidateTable(id="candidate-table")
             with TabPane("Log", id="log"):
                 yield Log(id="log-lines", max_lines=2_000)
             with TabPane("Spec", id="spec"), VerticalScroll(id="spec-box"):
-                yield Static("", id="spec-lines", markup=False)
+                yield Words("", id="spec-lines")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -129,20 +134,21 @@ class RunScreen(WorkingScreen[None]):
     def on_run_screen_read(self, message: Read) -> None:
         """Draw the run, and look again a little later."""
         view = message.view
-        self.view = view
+        new, self.view = view is not self.view, view
         if view.status in LIVE:
             self.oracle_app.live_runs[view.id] = view.status
         else:
             self.oracle_app.live_runs.pop(view.id, None)
-        self._draw()
+        if new:
+            self._draw()
         self._look_again(LOOK_LIVE if view.live or view.status == "stalled" else LOOK_REST)
 
     def worker_failed(self, worker: Worker[object]) -> None:
         """Show why the run cannot be read; look again, but rarely."""
         if worker.group == "read":
-            self.query_one("#run-stage", Static).update(sentence(worker.error))
+            self.query_one("#run-stage", Words).show(sentence(worker.error))
             if self.view is None:
-                self.query_one("#run-title", Static).update(self.path.name)
+                self.query_one("#run-title", Words).show(self.path.name)
             self._look_again(5.0)
 
     def _look_again(self, seconds: float) -> None:
@@ -168,7 +174,9 @@ class RunScreen(WorkingScreen[None]):
         view = self.view
         if view is None:
             return
-        self._draw_header()
+        self.query_one("#run-title", Words).show(title_line(view, self.size.width - 2))
+        stage = stage_line(view, self.size.width >= WIDE)
+        self.query_one("#run-stage", Words).show(stage)
         scatter = self.query_one(ScatterPlot)
         if not _same(scatter.data, view.scatter):
             scatter.set_data(view.scatter)
@@ -181,67 +189,7 @@ class RunScreen(WorkingScreen[None]):
         if self._tab == "candidates":
             self.query_one(CandidateTable).show_rows(view.rows)
         self._draw_log()
-        self.query_one("#spec-lines", Static).update(_spec_table(view.spec))
-
-    def _draw_header(self) -> None:
-        view = self.view
-        assert view is not None
-        status = f"{GLYPHS.get(view.status, '?')} {view.status}"
-        name = f"{view.title}   [{short_id(view.id)}]"
-        room = self.size.width - 2 - len(status) - 2
-        title = name[: room - 1] + "…" if len(name) > room else name
-        self.query_one("#run-title", Static).update(f"{title.ljust(room)}  {status}")
-        self.query_one("#run-stage", Static).update(self._stage_line())
-
-    def _stage_line(self) -> str:
-        view = self.view
-        assert view is not None
-        counted = f"{view.n_done:,}/{view.n_total:,} retrained"
-        if view.status not in ("running", "paused"):
-            text = f"{counted} {progress(view.n_done, view.n_total)}"
-            why = {
-                "queued": "waiting for its engine",
-                "stalled": "the engine has gone silent; r starts a new one",
-                "stopped": "r resumes it",
-                "paused": "p goes on",
-            }.get(view.status, "")
-            if view.status == "failed":
-                return f"{view.message or 'It failed.'} 4 shows the log, r tries again."
-            return "   ".join(part for part in (text, view.message or why) if part)
-        stage = view.stage
-        wide = self.size.width >= WIDE
-        done, total, unit = stage.done, stage.total, stage.unit
-        if stage.name == "retraining":
-            done, total, unit = view.n_done, view.n_total, "retrained"
-        parts = [
-            f"{stage.name or view.status} {bar(done, total, 24 if wide else 12)} {done:,}/{total:,}"
-            + (f" {unit}" if unit and (wide or stage.name != "retraining") else ""),
-            rate(stage.rate) if wide or stage.name == "retraining" else "",
-            f"ETA {duration(stage.eta)}" if known(stage.eta) else "",
-            stage.note if wide or stage.name != "retraining" else "",
-        ]
-        if view.status == "paused":
-            parts = [f"paused, {counted}", "p goes on"]
-        if view.request and view.request != PAST.get(view.status):
-            parts.insert(0, f"({view.request} asked for)")
-        return "   ".join(part for part in parts if part)
-
-    def _waiting(self) -> str:
-        view = self.view
-        if view is None or view.scatter.x.size or view.provisional:
-            return ""
-        if view.status == "running":
-            return f"no points yet: {view.stage.name or 'starting'}"
-        return "no points yet"
-
-    def _line_name(self) -> str:
-        view = self.view
-        assert view is not None
-        line = view.line
-        if not line.x.size:
-            return "tau of pruned train loss and accuracy: needs at least 3 finished candidates"
-        interval = f"95 % {signed(float(line.low[-1]), 2)} to {signed(float(line.high[-1]), 2)}"
-        return f"tau {signed(float(line.y[-1]))} at n={int(line.x[-1]):,}, {interval} (░)"
+        self.query_one("#spec-lines", Words).show(spec_lines(view.spec))
 
     def _draw_log(self) -> None:
         view = self.view
@@ -283,29 +231,9 @@ class RunScreen(WorkingScreen[None]):
         scatter, view = self.query_one(ScatterPlot), self.view
         lines: list[Text] = []
         if view is not None and scatter.cursor is not None:
-            lines = self._detail(view, scatter.cursor)
-            here = len(scatter.here())
-            if here > 1:
-                lines.append(Text(f"{here} in this cell ( . next )", style="dim"))
+            pruned = self._pruned.get(scatter.cursor, ())
+            lines = candidate_lines(view, scatter.cursor, pruned, len(scatter.here()))
         self.query_one(NumbersPanel).show_detail(lines)
-
-    def _detail(self, view: RunView, candidate: int) -> list[Text]:
-        rows = view.rows
-        mine = rows.candidate == candidate
-        if not mine.any():
-            return []
-        lines = [Text(f"▸ candidate {candidate}", style="bold")]
-        for layer, indices in zip(view.layers, self._pruned.get(candidate, ()), strict=False):
-            lines.append(Text(f"{layer} without {','.join(map(str, indices))}"))
-        lines.append(Text(f"pruned loss {plain(float(rows.score[mine][0]))}"))
-        for repeat, accuracy, epoch, state in zip(
-            rows.repeat[mine][:4], rows.best_acc[mine], rows.best_epoch[mine], rows.state[mine],
-            strict=False,
-        ):  # fmt: skip
-            name = f"rep {repeat} " if view.repeats > 1 else ""
-            mark = {0: "waiting", 1: f"{plain(float(accuracy))} ○ ep {epoch}", 3: "diverged"}
-            lines.append(Text(name + mark.get(int(state), f"{plain(float(accuracy))} ep {epoch}")))
-        return lines
 
     def on_plot_view_changed(self, message: Plot.ViewChanged) -> None:
         """Say how the limits follow the points, and what is reduced."""
@@ -318,13 +246,13 @@ class RunScreen(WorkingScreen[None]):
         if view is None:
             return
         for plot, name, text in (
-            (self.query_one(ScatterPlot), "#scatter-name", self._waiting() or "accuracy ↑"),
-            (self.query_one(LinePlot), "#line-name", self._line_name()),
+            (self.query_one(ScatterPlot), "#scatter-name", waiting(view) or "accuracy ↑"),
+            (self.query_one(LinePlot), "#line-name", line_name(view.line)),
         ):
             note = plot.frame.note if plot.frame is not None else ""
             state = f"{plot.mode.value}  {note}" if text[:2] != "no" else ""
             room = plot.size.width - len(text) - 2
-            self.query_one(name, Static).update(f"{text}{state.rjust(room)}")
+            self.query_one(name, Words).show(f"{text}{state.rjust(room)}")
 
     # Tabs.
 
@@ -367,65 +295,35 @@ class RunScreen(WorkingScreen[None]):
         """Leave the run."""
         self.dismiss()
 
+    @property
+    def _target(self) -> Target | None:
+        view = self.view
+        return None if view is None else Target(view.path, view.id, view.status)
+
     def action_pause(self) -> None:
         """Pause, or go on."""
-        from oracle_tui import actions
-
-        view = self.view
-        if view is None:
-            return
-        if view.status == "paused":
-            self.act(lambda: actions.resume(view.path, view.status))
-        elif view.status in ("running", "queued"):
-            self.act(lambda: actions.pause(view.path))
-        else:
-            self.notify(f"The run is {view.status}: there is nothing to pause.", markup=False)
+        if self._target is not None:
+            self.pause_or_go_on(self._target)
 
     def action_resume(self) -> None:
         """Go on with the run."""
-        from oracle_tui import actions
-
-        view = self.view
-        if view is not None:
-            self.act(lambda: actions.resume(view.path, view.status))
+        if self._target is not None:
+            self.resume(self._target)
 
     def action_stop(self) -> None:
         """Stop the run, after asking."""
-        from oracle_tui import actions
-        from oracle_tui.screens.confirm import ConfirmScreen
-
-        view = self.view
-        if view is None or view.status not in LIVE | {"stalled"}:
-            self.notify("Nothing to stop: the run is not running.", markup=False)
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.act(lambda: actions.stop(view.path))
-
-        question = f"Stop {view.id}? Finished candidates are kept, and r resumes."
-        self.app.push_screen(ConfirmScreen(question, "Stop"), answered)
+        if self._target is not None:
+            self.stop([self._target])
 
     def action_export(self) -> None:
         """Write the CSV files."""
-        from oracle_tui import actions
-
-        view, folder = self.view, self.oracle_app.config.export_dir
-        if view is None:
-            return
-
-        def work() -> str:
-            first, *rest = actions.export(view.path, view.id, folder)
-            names = ", ".join(path.name for path in (first, *rest))
-            return f"Wrote {names} in {first.parent}"
-
-        self.act(work)
+        if self._target is not None:
+            self.export([self._target])
 
     def action_copy(self) -> None:
         """Send the id to the terminal's clipboard."""
-        if self.view is not None:
-            self.app.copy_to_clipboard(self.view.id)
-            self.notify(f"Sent to the terminal: {self.view.id}", markup=False)
+        if self._target is not None:
+            self.copy_id(self._target)
 
 
 def _same(old: object, new: object) -> bool:
@@ -438,12 +336,3 @@ def _same(old: object, new: object) -> bool:
         else value == vars(new)[name]
         for name, value in vars(old).items()
     )
-
-
-def _spec_table(lines: tuple[tuple[str, str], ...]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", min_width=18)
-    table.add_column()
-    for name, value in lines:
-        table.add_row(Text(name), Text(value))
-    return table

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
-from oracle_tui.formats import age, progress, short_id, tau_with_n
-from oracle_tui.screens.base import WIDE, WorkingScreen
-from oracle_tui.views import GLYPHS, LIVE, RunRow, RunView
+from oracle_tui.screens.acts import ActingScreen, Target
+from oracle_tui.screens.base import WIDE
+from oracle_tui.views import LIVE, RunRow
 from oracle_tui.widgets.keys import KeyLine
-from oracle_tui.widgets.tables import KeyTable
+from oracle_tui.widgets.preview import Preview
+from oracle_tui.widgets.run_table import SORTS, RunTable, matches, ordered
+from oracle_tui.widgets.words import Words
 
 if TYPE_CHECKING:
-    from oracle_tui.reading import RunFollower, RunLister
-    from oracle_tui.widgets.preview import Preview
+    from oracle_tui.listing import RunLister
 
-#: Seconds between two looks at the folder, and between two at the previewed run.
+#: Seconds between two looks at the folder.
 LOOK_AGAIN = 1.0
 
-#: Columns: key, title, width, and whether they are shown in a narrow terminal.
-COLUMNS = (
-    ("mark", "", 1, True),
-    ("id", "id", 7, True),
-    ("model", "model", 11, True),
-    ("dataset", "data", 9, True),
-    ("layers", "layers", 6, True),
-    ("ratio", "ratio", 5, True),
-    ("status", "status", 13, True),
-    ("tau", "tau", 11, True),
-    ("age", "age", 4, False),
-)
-SORTS = ("newest", "status", "model", "tau")
 
-
-class RunsScreen(WorkingScreen[None]):
+class RunsScreen(ActingScreen):
     """A table of runs, a filter, and beside it a preview where the terminal is wide."""
 
     CSS_PATH = "runs.tcss"
@@ -84,14 +68,6 @@ class RunsScreen(WorkingScreen[None]):
     class Warm(Message):
         """The heavy imports are done."""
 
-    @dataclass
-    class Previewed(Message):
-        """The highlighted run was read; the path says which it was."""
-
-        path: Path
-        view: RunView | None
-        error: str = ""
-
     def __init__(self) -> None:
         """Make a list that reads nothing before it is painted."""
         super().__init__()
@@ -100,21 +76,17 @@ class RunsScreen(WorkingScreen[None]):
         self.sort = SORTS[0]
         self._known = False
         self._warm: bool | None = None  # None: not asked for yet
-        self._shown: list[RunRow] = []
-        self._cells: dict[Path, dict[str, object]] = {}
-        self._followers: dict[Path, RunFollower] = {}
         self._lister: RunLister | None = None
         self._look: Timer | None = None
-        self._preview_timer: Timer | None = None
-        self._previewed: Path | None = None
         self._wide: bool | None = None
 
     def compose(self) -> ComposeResult:
         """Header line, table, preview, filter, keys."""
-        yield Static("", id="runs-header", markup=False)
+        yield Words("", id="runs-header")
         with Horizontal(id="runs-body"):
-            yield KeyTable(id="runs-table")
-            yield Static("Reading runs…", id="runs-empty", markup=False)
+            yield RunTable(id="runs-table")
+            yield Words("Reading runs…", id="runs-empty")
+            yield Preview(id="preview")
         yield Input(
             placeholder="words, or field:word such as status:done", id="filter", compact=True
         )
@@ -123,8 +95,8 @@ class RunsScreen(WorkingScreen[None]):
     def on_mount(self) -> None:
         """Paint first; read afterwards."""
         self.query_one(Input).display = False
-        self.query_one(KeyTable).display = False
-        self.query_one(KeyTable).focus()
+        self.table.display = False
+        self.table.focus()
         self._header()
         self.call_after_refresh(self._begin)
 
@@ -137,7 +109,7 @@ class RunsScreen(WorkingScreen[None]):
         """Import what the other screens need, once the list is there to be looked at."""
 
         def work() -> Message:
-            from oracle_tui.reading import warm_up
+            from oracle_tui.listing import warm_up
 
             warm_up()
             return self.Warm()
@@ -154,7 +126,7 @@ class RunsScreen(WorkingScreen[None]):
 
     def _list(self) -> None:
         if self._lister is None:
-            from oracle_tui.reading import RunLister
+            from oracle_tui.listing import RunLister
 
             self._lister = RunLister(self.oracle_app.runs_dir)
         lister, examples = self._lister, bool(self._warm)
@@ -168,6 +140,7 @@ class RunsScreen(WorkingScreen[None]):
     def on_runs_screen_listed(self, message: Listed) -> None:
         """Show the folder, and look again a little later."""
         self.rows = message.rows
+        self.marked &= {row.path for row in self.rows}
         self._known = True
         if self._warm is None:
             self._warm_up()
@@ -189,8 +162,7 @@ class RunsScreen(WorkingScreen[None]):
         """Another screen went: look at once."""
         if self._known and self._look is None:
             self._list()
-        for preview in self.query("#preview"):
-            cast("Preview", preview).shown_again()
+            self.query_one(Preview).shown_again()
 
     def acted(self) -> None:
         """Look at once after an act."""
@@ -205,119 +177,62 @@ class RunsScreen(WorkingScreen[None]):
         wide = self.size.width >= WIDE
         if wide != self._wide:
             self._wide = wide
-            self._set_columns()
+            self.table.set_wide(wide)
             self._show()
-            if wide:
-                self._plan_preview()
-
-    def _set_columns(self) -> None:
-        table = self.query_one(KeyTable)
-        table.clear(columns=True)
-        self._shown, self._cells = [], {}
-        for key, title, width, narrow in COLUMNS:
-            if narrow or self._wide:
-                table.add_column(title, key=key, width=width)
 
     def _show(self) -> None:
         if self._wide is None:
             return
-        table = self.query_one(KeyTable)
-        visible = self._sorted(row for row in self.rows if matches(row, self._filter))
-        cells = {row.path: self._row_cells(row) for row in visible}
-        if [row.path for row in visible] == [row.path for row in self._shown]:
-            for path, new in cells.items():
-                old = self._cells[path]
-                for key in new.keys() & {column[0] for column in COLUMNS}:
-                    if new[key] != old[key] and key in table.columns:
-                        table.update_cell(str(path), key, new[key])
-        else:
-            at = self._highlighted()
-            table.clear()
-            keys = [str(column.value) for column in table.columns]
-            for row in visible:
-                table.add_row(*(cells[row.path][key] for key in keys), key=str(row.path))
-            if at is not None and at in cells:
-                table.move_cursor(row=[row.path for row in visible].index(at), animate=False)
-        self._shown, self._cells = visible, cells
+        visible = ordered((row for row in self.rows if matches(row, self._filter)), self.sort)
+        self.table.show_runs(visible, self.marked)
+        self._follow()
         self._header()
         self._empty_state()
-
-    def _row_cells(self, row: RunRow) -> dict[str, object]:
-        dim = "dim" if row.example else ""
-        done = row.status in ("done", "failed") or not row.n_total
-        share = "" if done else f" {progress(row.n_done, row.n_total)}"
-        glyph, style = GLYPHS.get(row.status, "?"), STYLES.get(row.status, "")
-        status = Text(f"{glyph} {row.status}{share}", style)
-        if row.error:
-            status = Text("✗ unreadable", "red")
-        elif row.example:
-            status = Text("✓ example", "dim")
-        created = None if row.created is None else time.time() - row.created
-        return {
-            "mark": Text("●" if row.path in self.marked else "", "bold"),
-            "id": Text(short_id(row.id), dim),
-            "model": Text(row.model, dim),
-            "dataset": Text(row.dataset, dim),
-            "layers": Text(row.layers, dim),
-            "ratio": Text(row.ratio, dim),
-            "status": status,
-            "tau": Text(tau_with_n(row.tau, row.n), dim),
-            "age": Text(age(created), "dim"),
-        }
-
-    def _sorted(self, rows: Iterable[RunRow]) -> list[RunRow]:
-        ordered = list(rows)
-        if self.sort == "tau":
-            ordered.sort(key=lambda row: (row.tau is None, row.tau or 0.0))
-        elif self.sort != "newest":
-            ordered.sort(key=lambda row: str(getattr(row, self.sort)))
-        return ordered
 
     def _header(self) -> None:
         live = sum(row.status == "running" for row in self.rows)
         counts = f"{len(self.rows)} run{'' if len(self.rows) == 1 else 's'}"
         if live:
             counts += f", {live} running"
-        if len(self._shown) < len(self.rows):
-            counts = f"{len(self._shown)} of {counts}"
+        if len(self.table.runs) < len(self.rows):
+            counts = f"{len(self.table.runs)} of {counts}"
         if self.marked:
             counts += f", {len(self.marked)} selected"
         if self.sort != SORTS[0]:
             counts += f", by {self.sort}"
         where = str(self.oracle_app.runs_dir).replace(str(Path.home()), "~", 1)
-        header = self.query_one("#runs-header", Static)
+        header = self.query_one("#runs-header", Words)
         room = max(10, self.size.width - len(counts) - 17)
         if len(where) > room:
             where = "…" + where[-(room - 1) :]
-        header.update(f"oracle-tui  {where}  {counts if self._known else ''}")
+        header.show(f"oracle-tui  {where}  {counts if self._known else ''}")
 
     def _empty_state(self) -> None:
-        empty = self.query_one("#runs-empty", Static)
-        table = self.query_one(KeyTable)
-        nothing = self._known and not self._shown
-        table.display = self._known and bool(self._shown)
+        empty = self.query_one("#runs-empty", Words)
+        table = self.table
+        nothing = self._known and not self.table.runs
+        table.display = self._known and bool(self.table.runs)
         empty.display = not table.display
+        self.set_class(not table.display, "-nothing")
         if nothing and self.rows:
-            empty.update("No run matches the filter.\n\nesc shows all runs again.")
+            empty.show("No run matches the filter.\n\nesc shows all runs again.")
         elif nothing:
-            empty.update(
+            empty.show(
                 "No runs yet.\n\nn starts one: the quick preset takes about two minutes.\n"
                 "? shows every key."
             )
         if table.display and self.focused is None:
             table.focus()
 
-    def _highlighted(self) -> Path | None:
-        table = self.query_one(KeyTable)
-        if 0 <= table.cursor_row < len(self._shown):
-            return self._shown[table.cursor_row].path
-        return None
+    @property
+    def table(self) -> RunTable:
+        """The table of runs."""
+        return self.query_one(RunTable)
 
     @property
     def current(self) -> RunRow | None:
-        """The highlighted run."""
-        at = self._highlighted()
-        return next((row for row in self.rows if row.path == at), None)
+        """The highlighted run, as it was last seen."""
+        return self.table.current
 
     @property
     def chosen(self) -> list[RunRow]:
@@ -326,64 +241,13 @@ class RunsScreen(WorkingScreen[None]):
         current = self.current
         return marked or ([current] if current else [])
 
-    # The preview.
-
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """Preview the run once the cursor rests."""
-        if self._wide:
-            self._plan_preview()
+        """Preview the run."""
+        self._follow()
 
-    def _plan_preview(self) -> None:
-        if self._preview_timer is not None:
-            self._preview_timer.stop()
-        self._preview_timer = self.set_timer(0.15, self._read_preview)
-
-    def _read_preview(self) -> None:
-        self._preview_timer = None
-        row = self.current
-        if row is None or not self._wide or not self.is_current:
-            return
-        path = row.path
-        if path not in self._followers:
-            while len(self._followers) >= 8:
-                self._followers.pop(next(iter(self._followers)))
-            from oracle_tui.reading import RunFollower
-
-            self._followers[path] = RunFollower(path)
-        follower = self._followers[path]
-
-        def read() -> Message:
-            from engine.errors import OracleError
-
-            try:
-                return self.Previewed(path, follower.read())
-            except OracleError as error:
-                return self.Previewed(path, None, str(error))
-
-        self.in_thread(read, group="preview")
-
-    def on_runs_screen_previewed(self, message: Previewed) -> None:
-        """Show the run beside the table, where it is still the highlighted one."""
-        row = self.current
-        if row is None or row.path != message.path or not self._wide:
-            return
-        preview = self._preview()
-        if message.view is None:
-            preview.show_sentence(message.error)
-            return
-        preview.show_run(message.view)
-        if message.view.live and self._preview_timer is None:
-            self._preview_timer = self.set_timer(LOOK_AGAIN, self._read_preview)
-
-    def _preview(self) -> Preview:
-        from oracle_tui.widgets.preview import Preview
-
-        found = self.query(Preview)
-        if found:
-            return found.first()
-        preview = Preview(id="preview")
-        self.query_one("#runs-body").mount(preview)
-        return preview
+    def _follow(self) -> None:
+        current = self.current
+        self.query_one(Preview).follow(None if current is None else current.path)
 
     # The filter.
 
@@ -404,7 +268,7 @@ class RunsScreen(WorkingScreen[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep the filter and go back to the table."""
         event.input.display = bool(event.value)
-        self.query_one(KeyTable).focus()
+        self.table.focus()
 
     def action_unfilter(self) -> None:
         """Drop the filter, then the selection."""
@@ -415,7 +279,7 @@ class RunsScreen(WorkingScreen[None]):
         elif self.marked:
             self.marked.clear()
         self._show()
-        self.query_one(KeyTable).focus()
+        self.table.focus()
 
     # Acts.
 
@@ -464,7 +328,7 @@ class RunsScreen(WorkingScreen[None]):
             return
         self.marked ^= {row.path}
         self._show()
-        self.query_one(KeyTable).action_cursor_down()
+        self.table.action_cursor_down()
 
     def action_sort(self) -> None:
         """Sort by the next thing."""
@@ -474,106 +338,34 @@ class RunsScreen(WorkingScreen[None]):
     def action_copy(self) -> None:
         """Send the id to the terminal's clipboard."""
         if self.current is not None:
-            self.app.copy_to_clipboard(self.current.id)
-            self.notify(f"Sent to the terminal: {self.current.id}", markup=False)
+            self.copy_id(_target(self.current))
 
     def action_export(self) -> None:
         """Write the CSV files of the chosen runs."""
-        rows, folder = self.chosen, self.oracle_app.config.export_dir
-        if rows:
-            self.act(lambda: _export(rows, folder))
+        self.export([_target(row) for row in self.chosen])
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        row = self.current
-        if row is None:
-            return
-        from oracle_tui import actions
-
-        if row.status == "paused":
-            self.act(lambda: actions.resume(row.path, row.status))
-        elif row.status in ("running", "queued"):
-            self.act(lambda: actions.pause(row.path))
-        else:
-            self.notify(f"{row.id} is {row.status}: there is nothing to pause.", markup=False)
+        if self.current is not None:
+            self.pause_or_go_on(_target(self.current))
 
     def action_resume(self) -> None:
         """Go on with the run."""
-        row = self.current
-        if row is None:
-            return
-        from oracle_tui import actions
-
-        self.act(lambda: actions.resume(row.path, row.status))
+        if self.current is not None:
+            self.resume(_target(self.current))
 
     def action_stop(self) -> None:
         """Stop the chosen runs, after asking."""
-        rows = [row for row in self.chosen if row.status in LIVE or row.status == "stalled"]
-        if not rows:
-            self.notify("Nothing to stop: the run is not running.", markup=False)
-            return
-        from oracle_tui import actions
-        from oracle_tui.screens.confirm import ConfirmScreen
-
-        what = rows[0].id if len(rows) == 1 else f"{len(rows)} runs"
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                for row in rows:
-                    self.act(lambda row=row: actions.stop(row.path))  # type: ignore[misc]
-
-        question = f"Stop {what}? Finished candidates are kept, and r resumes."
-        self.app.push_screen(ConfirmScreen(question, "Stop"), answered)
+        self.stop([_target(row) for row in self.chosen])
 
     def action_delete(self) -> None:
         """Delete the chosen runs, after asking."""
         rows = self.chosen
         if any(row.example for row in rows):
             self.notify("The example run is shipped with the app and stays.", markup=False)
-            return
-        if not rows:
-            return
-        from oracle_tui import actions
-        from oracle_tui.screens.confirm import ConfirmScreen
-
-        what = rows[0].id if len(rows) == 1 else f"{len(rows)} runs"
-        paths, runs_dir = [row.path for row in rows], self.oracle_app.runs_dir
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.marked -= set(paths)
-                self.act(lambda: actions.delete(paths, runs_dir))
-
-        question = f"Delete {what}, with every result in it? This cannot be undone."
-        self.app.push_screen(ConfirmScreen(question, "Delete"), answered)
+        elif rows:
+            self.delete([_target(row) for row in rows])
 
 
-STYLES = {
-    "running": "green",
-    "queued": "cyan",
-    "paused": "yellow",
-    "stalled": "bold red",
-    "failed": "red",
-    "stopped": "yellow",
-}
-
-
-def matches(row: RunRow, text: str) -> bool:
-    """Whether a run has every word of a filter; ``field:word`` looks in one field only."""
-    for word in text.lower().split():
-        field, colon, value = word.partition(":")
-        if colon and hasattr(row, field):
-            if value not in str(getattr(row, field)).lower():
-                return False
-        elif word not in row.words:
-            return False
-    return True
-
-
-def _export(rows: list[RunRow], folder: Path | None) -> str:
-    from oracle_tui import actions
-
-    written = [path for row in rows for path in actions.export(row.path, row.id, folder)]
-    names = ", ".join(path.name for path in written[:2])
-    more = f" and {len(written) - 2} more" if len(written) > 2 else ""
-    return f"Wrote {names}{more} in {written[0].parent}"
+def _target(row: RunRow) -> Target:
+    return Target(row.path, row.id, row.status)

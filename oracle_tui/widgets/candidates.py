@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -12,11 +12,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.coordinate import Coordinate
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from oracle_tui.formats import DASH, plain
 from oracle_tui.views import CandidateRows
 from oracle_tui.widgets.tables import KeyTable
+from oracle_tui.widgets.words import Words
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 #: Rows of one page: more would make the table slow, fewer would turn pages all the time.
 PAGE = 100
@@ -70,13 +74,14 @@ class CandidateTable(Vertical):
     def compose(self) -> ComposeResult:
         """Table and footing."""
         yield KeyTable(id="candidate-rows")
-        yield Static("", id="candidate-page", markup=False)
+        yield Words("", id="candidate-page")
 
     def on_mount(self) -> None:
         """Set the columns."""
         table = self.query_one(KeyTable)
         for key, title, width in COLUMNS:
-            table.add_column(title, key=key, width=width)
+            justify: JustifyMethod = "left" if key == "state" else "right"
+            table.add_column(Text(title, justify=justify), key=key, width=width)
 
     def show_rows(self, rows: CandidateRows) -> None:
         """Show these rows, on the page that is open."""
@@ -115,7 +120,7 @@ class CandidateTable(Vertical):
         total = len(self._order)
         arrow = "↓" if self.descending else "↑"
         last = min(first + PAGE, total)
-        self.query_one("#candidate-page", Static).update(
+        self.query_one("#candidate-page", Words).show(
             f"{first + 1 if total else 0:,} to {last:,} of {total:,} rows   "
             f"page {self.page + 1} of {self.pages} ({{ }})   "
             f"by {COLUMNS[self.sort][1]} {arrow} (< > i)"
@@ -184,13 +189,16 @@ def _cells(rows: CandidateRows, index: int) -> tuple[object, ...]:
     state = int(rows.state[index])
     style = "dim" if state in (0, 1) else "red" if state == 3 else ""
     epoch = int(rows.best_epoch[index])
+    numbers = (
+        str(rows.candidate[index]),
+        str(rows.repeat[index]),
+        plain(float(rows.score[index])),
+        plain(float(rows.best_acc[index])),
+        plain(float(rows.last_acc[index])),
+        plain(float(rows.best_loss[index])),
+        str(epoch) if epoch else DASH,
+    )
     return (
-        Text(str(rows.candidate[index]), style),
-        Text(str(rows.repeat[index]), style),
-        Text(plain(float(rows.score[index])), style),
-        Text(plain(float(rows.best_acc[index])), style),
-        Text(plain(float(rows.last_acc[index])), style),
-        Text(plain(float(rows.best_loss[index])), style),
-        Text(str(epoch) if epoch else DASH, style),
+        *(Text(number, style, justify="right") for number in numbers),
         Text(STATES.get(state, "?"), style),
     )

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input, Label, Select, Static
+from textual.widgets import Input, Label, Select
+
+from oracle_tui.widgets.words import Words
 
 
 class Field(Horizontal):
@@ -49,7 +51,7 @@ class Field(Horizontal):
             yield Input(compact=True)
         else:
             yield Select(self._choices, allow_blank=False, compact=True)
-        yield Static(self._help, classes="sentence", markup=False)
+        yield Words(self._help, classes="sentence")
 
     @property
     def value(self) -> str:
@@ -74,7 +76,7 @@ class Field(Horizontal):
         if help_text is not None:
             self._help = help_text
         self.set_class(bool(problem), "-wrong")
-        self.query_one(".sentence", Static).update(problem or self._help)
+        self.query_one(".sentence", Words).show(problem or self._help)
 
     def on_descendant_focus(self) -> None:
         """Show where the keys go."""

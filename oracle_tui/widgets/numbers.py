@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual.widgets import Static
 
 from oracle_tui.formats import DASH, known, p_value, percent, plain, signed
 from oracle_tui.views import Point, RunView
+from oracle_tui.widgets.words import Words
 
 
 def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
@@ -30,6 +30,8 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
         if numbers.oracle is not None and numbers.best is not None:
             regret = numbers.best.accuracy - numbers.oracle.accuracy
             lines.append(_line("  regret", plain(regret)))
+        if numbers.l1 is not None:
+            lines.append(_line("■ L1", _point(numbers.l1)))
         lines.append(_line("unpruned", plain(numbers.base_accuracy)))
     if view.provisional:
         lines.append(Text(f"○ {view.provisional:,} provisional: not counted", style="dim"))
@@ -57,18 +59,18 @@ def _point(point: Point | None) -> str:
     return DASH if point is None else f"#{point.candidate} {plain(point.accuracy)}"
 
 
-class NumbersPanel(Static):
+class NumbersPanel(Words):
     """The statistics, and under them the candidate that the cursor stands on."""
 
     def __init__(self, *, id: str | None = None) -> None:
         """Make an empty panel."""
-        super().__init__(id=id, markup=False)
-        self._numbers: list[Text] = []
+        super().__init__(id=id)
+        self._run: RunView | None = None
         self._detail: list[Text] = []
 
     def show_run(self, view: RunView) -> None:
         """Show the statistics of this moment."""
-        self._numbers = number_lines(view)
+        self._run = view
         self._draw()
 
     def show_detail(self, lines: list[Text]) -> None:
@@ -76,6 +78,14 @@ class NumbersPanel(Static):
         self._detail = lines
         self._draw()
 
+    def on_resize(self) -> None:
+        """Another height may have room for more, or for less."""
+        self._draw()
+
     def _draw(self) -> None:
-        blocks = [block for block in (self._numbers, self._detail) if block]
-        self.update(Text("\n").join(line for block in blocks for line in (*block, Text(""))))
+        if self._run is None:
+            return
+        numbers, detail = number_lines(self._run), self._detail
+        if detail and len(numbers) + 1 + len(detail) > self.size.height:
+            numbers = number_lines(self._run, short=True)
+        self.show(Text("\n").join([*numbers, *([Text("")] if detail else []), *detail]))

@@ -14,6 +14,10 @@ class KeyTable(DataTable[object]):
     DEFAULT_CSS = """
     KeyTable {
         background: $background;
+
+        &:focus {
+            background-tint: transparent;
+        }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

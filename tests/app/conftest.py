@@ -1,4 +1,4 @@
-"""Real run files with fixed contents, and an app on them that neither reads nor writes elsewhere."""
+"""Real run files with fixed contents, and an app that reads and writes nowhere else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle_tui.app import OracleApp
-from oracle_tui.config import Config
 
 from engine.control import run_config, run_name
 from engine.presets import PRESETS
@@ -17,6 +15,8 @@ from engine.spec import BASE_SCORES, StudySpec
 from engine.store.layout import row_dtype
 from engine.store.writer import RunWriter
 from engine.summary import summarise_run
+from oracle_tui.app import OracleApp
+from oracle_tui.config import Config
 
 MakeRun = Callable[..., Path]
 
@@ -33,8 +33,8 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ORACLE_TUI_THEME", "ORACLE_TUI_MOUSE", "ORACLE_TUI_RUNS", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("oracle_tui.screens.runs.time.time", lambda: NOW)
-    monkeypatch.setattr("oracle_tui.reading.example_folders", list)
+    monkeypatch.setattr("oracle_tui.widgets.run_table.time.time", lambda: NOW)
+    monkeypatch.setattr("oracle_tui.listing.example_folders", list)
 
 
 @pytest.fixture
@@ -66,6 +66,9 @@ def make_run(runs_dir: Path) -> MakeRun:
         spec = PRESETS["quick"].spec.with_(seed=seed, ratios=(ratio,), repeats=repeats)
         folder = runs_dir / run_name(spec)
         config = {**run_config(spec, folder.name, "cpu"), "created": CREATED}
+        if status != "queued":
+            config["l1_pruned"] = [list(layer) for layer in spec.space[17]]
+            config["base_test_acc"] = 0.955
         RunWriter.create(folder, config)
         writer = RunWriter.open(folder)
         rows, pruned = _scored(spec)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from oracle_tui.app import OracleApp, binding_ids
 from oracle_tui.config import Config, load_config
-
 from tests.app.waiting import settled
 
 
@@ -64,10 +64,11 @@ def test_keys_may_be_written_with_dots(write: Callable[[str], dict[str, str]]) -
 
 
 def test_every_binding_has_an_id_and_a_tooltip() -> None:
+    from textual.binding import Binding
+
     from oracle_tui.screens.new_run import NewRunScreen
     from oracle_tui.screens.run import RunScreen
     from oracle_tui.screens.runs import RunsScreen
-    from textual.binding import Binding
 
     for owner in (OracleApp, RunsScreen, RunScreen, NewRunScreen):
         for binding in owner.BINDINGS:

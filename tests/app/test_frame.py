@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from oracle_tui.plots.frame import BELOW, LEFT, FrameCancelled, canvas_size, draw_frame
 from oracle_tui.plots.line import LineData, draw_line
 from oracle_tui.plots.reduction import CellMap, reduce_points

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oracle_tui.app import OracleApp
-from oracle_tui.screens.new_run import NewRunScreen
-from oracle_tui.screens.run import RunScreen
-from oracle_tui.screens.runs import RunsScreen
-from oracle_tui.widgets.fields import Field
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
 from engine.entries import problems_in
 from engine.presets import PRESETS
 from engine.store.reader import RunReader
+from oracle_tui.app import OracleApp
+from oracle_tui.screens.new_run import NewRunScreen
+from oracle_tui.screens.run import RunScreen
+from oracle_tui.screens.runs import RunsScreen
+from oracle_tui.widgets.fields import Field
 from tests.app.waiting import settled, until
 
 MakeApp = Callable[..., OracleApp]
@@ -101,7 +101,7 @@ async def test_another_model_brings_its_own_layers(make_app: MakeApp) -> None:
         enter(screen, "ratio", "0.5")
         await until(
             pilot,
-            lambda: "C(10,5) · C(10,5) = 63,504" in text(screen, "#outlook"),
+            lambda: "C(10,5) x C(10,5) = 63,504" in text(screen, "#outlook"),
             "the number of candidates",
         )
 
@@ -135,7 +135,9 @@ async def test_start_makes_the_run_and_follows_it(
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_a_folder_that_cannot_be_written_is_a_toast(make_app: MakeApp, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_is_a_toast(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     app = make_app()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from oracle_tui.plots.reduction import CellMap, band, nearest, neighbour, polyline, reduce_points
 from oracle_tui.plots.ticks import LABEL_WIDTH, label, nice_step, ticks
 from oracle_tui.plots.window import ViewMode, Window, fit

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import kendalltau
+from textual.widgets import Static
+
+from engine.store.requests import pending_request
+from engine.store.writer import RunWriter
 from oracle_tui.app import OracleApp
 from oracle_tui.plots.line import LinePlot
 from oracle_tui.plots.scatter import ScatterPlot
@@ -12,11 +17,6 @@ from oracle_tui.plots.window import ViewMode
 from oracle_tui.screens.run import RunScreen
 from oracle_tui.widgets.candidates import PAGE, CandidateTable
 from oracle_tui.widgets.tables import KeyTable
-from scipy.stats import kendalltau
-from textual.widgets import Static
-
-from engine.store.requests import pending_request
-from engine.store.writer import RunWriter
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
 
@@ -50,6 +50,17 @@ async def test_the_numbers_are_those_of_scipy(make_app: MakeApp, make_run: MakeR
         assert f"{tau:+.3f}  n=45" in text(app, "#numbers")
         assert int(data.candidate[data.oracle or 0]) == int(np.argmin(data.x))
         assert data.anomaly.sum() == (data.y > data.y[data.oracle or 0]).sum()
+
+
+async def test_the_choice_of_l1_is_marked(make_app: MakeApp, make_run: MakeRun) -> None:
+    app = make_app(make_run("done"))
+    async with app.run_test() as pilot:
+        screen = await opened(pilot, app)
+        assert screen.view is not None
+        data = screen.view.scatter
+        assert data.l1 is not None
+        assert data.candidate[data.l1] == 17
+        assert "■ L1     #17" in text(app, "#numbers")
 
 
 async def test_provisional_candidates_are_shown_but_not_counted(

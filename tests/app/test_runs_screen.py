@@ -6,18 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oracle_tui.app import OracleApp
-from oracle_tui.screens.confirm import ConfirmScreen
-from oracle_tui.screens.run import RunScreen
-from oracle_tui.screens.runs import RunsScreen, matches
-from oracle_tui.views import RunRow
-from oracle_tui.widgets.preview import Preview
-from oracle_tui.widgets.tables import KeyTable
 from textual.widgets import Input, Static
 
 from engine.store.reader import RunReader
 from engine.store.requests import pending_request
+from engine.store.writer import RunWriter
 from engine.tables import export_csv
+from oracle_tui.app import OracleApp
+from oracle_tui.screens.confirm import ConfirmScreen
+from oracle_tui.screens.run import RunScreen
+from oracle_tui.screens.runs import RunsScreen
+from oracle_tui.views import RunRow
+from oracle_tui.widgets.preview import Preview
+from oracle_tui.widgets.run_table import matches
+from oracle_tui.widgets.tables import KeyTable
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
 
@@ -27,7 +29,7 @@ MakeApp = Callable[..., OracleApp]
 def shown(app: OracleApp) -> list[str]:
     screen = app.screen
     assert isinstance(screen, RunsScreen)
-    return [row.status for row in screen._shown]
+    return [row.status for row in screen.table.runs]
 
 
 def toasts(app: OracleApp) -> str:
@@ -65,7 +67,7 @@ async def test_a_new_run_appears_by_itself_and_the_cursor_stays(
         await until(pilot, lambda: len(shown(app)) == 2, "the second run")
         screen = app.screen
         assert isinstance(screen, RunsScreen)
-        assert [row.path for row in screen._shown] == [second, first]
+        assert [row.path for row in screen.table.runs] == [second, first]
         assert screen.current is not None
         assert screen.current.path == first
 
@@ -128,6 +130,7 @@ async def test_export_writes_the_bytes_of_the_tables(
 
 async def test_stop_asks_and_then_leaves_a_request(make_app: MakeApp, make_run: MakeRun) -> None:
     path = make_run("paused", done=10)
+    engine = RunWriter.open(path)  # somebody holds the lock
     app = make_app()
     async with app.run_test() as pilot:
         await settled(pilot)
@@ -138,15 +141,44 @@ async def test_stop_asks_and_then_leaves_a_request(make_app: MakeApp, make_run: 
         assert pending_request(path) is None
         await pilot.press("s", "y")
         await until(pilot, lambda: pending_request(path) == "stop", "the request")
+    engine.close()
 
 
 async def test_p_goes_on_with_a_paused_run(make_app: MakeApp, make_run: MakeRun) -> None:
     path = make_run("paused", done=10)
+    engine = RunWriter.open(path)  # somebody holds the lock
     app = make_app()
     async with app.run_test() as pilot:
         await settled(pilot)
         await pilot.press("p")
         await until(pilot, lambda: pending_request(path) == "resume", "the request")
+    engine.close()
+
+
+async def test_pausing_a_run_without_an_engine_says_so(
+    make_app: MakeApp, make_run: MakeRun
+) -> None:
+    path = make_run("queued", done=0)
+    app = make_app()
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: "has no engine to pause" in toasts(app), "the reason")
+        assert pending_request(path) is None
+
+
+async def test_resume_starts_an_engine_where_none_is_left(
+    make_app: MakeApp, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+    # The engine itself is another process's affair, tested where it lives.
+    monkeypatch.setattr("engine.control.start_engine", started.append)
+    path = make_run("stopped", done=10)
+    app = make_app()
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: started == [path], "the engine")
 
 
 async def test_delete_asks_and_removes_every_selected_run(
@@ -159,7 +191,7 @@ async def test_delete_asks_and_removes_every_selected_run(
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         for path in gone:
-            at = [row.path for row in screen._shown].index(path)
+            at = [row.path for row in screen.table.runs].index(path)
             screen.query_one(KeyTable).move_cursor(row=at)
             await pilot.press("space")
         await pilot.press("d")
@@ -167,7 +199,7 @@ async def test_delete_asks_and_removes_every_selected_run(
         await pilot.press("y")
         await until(pilot, lambda: not any(path.exists() for path in gone), "the deletion")
         assert kept.exists()
-        await until(pilot, lambda: len(screen._shown) == 1, "the list")
+        await until(pilot, lambda: len(screen.table.runs) == 1, "the list")
 
 
 async def test_the_example_cannot_be_deleted(
@@ -177,8 +209,8 @@ async def test_the_example_cannot_be_deleted(
     shipped.mkdir()
     source = make_run("done")
     (shipped / "example.h5").write_bytes((source / "run.h5").read_bytes())
-    monkeypatch.setattr("oracle_tui.reading.example_folders", lambda: [shipped])
-    from oracle_tui.reading import _example_rows
+    monkeypatch.setattr("oracle_tui.listing.example_folders", lambda: [shipped])
+    from oracle_tui.listing import _example_rows
 
     _example_rows.cache_clear()
     app = make_app()

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from oracle_tui.app import OracleApp
-from oracle_tui.screens.run import RunScreen
-from oracle_tui.widgets.preview import Preview
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.store.writer import RunWriter
+from oracle_tui.app import OracleApp
+from oracle_tui.screens.run import RunScreen
+from oracle_tui.widgets.preview import Preview
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
 
@@ -46,7 +46,7 @@ async def ready(pilot: Pilot[Any]) -> None:
     screen = pilot.app.screen
     for box in screen.query(Input):
         box.cursor_blink = False
-    if screen.query("#runs-table") and screen.has_class("-wide") and screen._shown:  # type: ignore[attr-defined]
+    if screen.query("#runs-table") and screen.has_class("-wide") and screen.table.runs:  # type: ignore[attr-defined]
         await until(
             pilot, lambda: any(p.view is not None for p in screen.query(Preview)), "the preview"
         )

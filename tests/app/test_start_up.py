@@ -23,21 +23,19 @@ found = {{"import": [name for name in HEAVY if name in sys.modules]}}
 def look(moment):
     found[moment] = [name for name in HEAVY if name in sys.modules]
 
-class Looked(RunsScreen):
-    def _begin(self):
-        look("first paint")
-        super()._begin()
+begin, warm = RunsScreen._begin, RunsScreen.on_runs_screen_warm
 
-    def on_runs_screen_warm(self):
-        super().on_runs_screen_warm()
-        look("warm")
-        self.app.exit()
+def looked_begin(screen):
+    look("first paint")
+    begin(screen)
 
-class App(OracleApp):
-    def get_default_screen(self):
-        return Looked()
+def looked_warm(screen):
+    warm(screen)
+    look("warm")
+    screen.app.exit()
 
-App(Path(sys.argv[1]), config=Config()).run(headless=True, size=(80, 24))
+RunsScreen._begin, RunsScreen.on_runs_screen_warm = looked_begin, looked_warm
+OracleApp(Path(sys.argv[1]), config=Config()).run(headless=True, size=(80, 24))
 print(json.dumps(found))
 """
 

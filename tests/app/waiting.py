@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from oracle_tui.plots.plot import Plot
 from textual.pilot import Pilot
+
+from oracle_tui.plots.plot import Plot
 
 PATIENCE = 60.0
 

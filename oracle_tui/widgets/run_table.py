@@ -1,0 +1,134 @@
+"""The table of runs: its columns, its order, its filter; only what changed is painted anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Set
+from pathlib import Path
+
+from rich.text import Text
+
+from oracle_tui.formats import age, progress, short_id, tau_with_n
+from oracle_tui.views import GLYPHS, RunRow
+from oracle_tui.widgets.tables import KeyTable
+
+#: Columns: key, title, width, and whether they are shown in a narrow terminal.
+COLUMNS = (
+    ("mark", "", 1, True),
+    ("id", "id", 7, True),
+    ("model", "model", 11, True),
+    ("dataset", "data", 9, True),
+    ("layers", "layers", 6, True),
+    ("ratio", "ratio", 5, True),
+    ("status", "status", 13, True),
+    ("tau", "tau", 11, True),
+    ("age", "age", 4, False),
+)
+
+SORTS = ("newest", "status", "model", "tau")
+
+STYLES = {
+    "running": "green",
+    "queued": "cyan",
+    "paused": "yellow",
+    "stalled": "bold red",
+    "failed": "red",
+    "stopped": "yellow",
+}
+
+
+def matches(row: RunRow, text: str) -> bool:
+    """Whether a run has every word of a filter; ``field:word`` looks in one field only."""
+    for word in text.lower().split():
+        field, colon, value = word.partition(":")
+        if colon and hasattr(row, field):
+            if value not in str(getattr(row, field)).lower():
+                return False
+        elif word not in row.words:
+            return False
+    return True
+
+
+def ordered(rows: Iterable[RunRow], sort: str) -> list[RunRow]:
+    """Return runs by one of `SORTS`; "newest" is the order that they come in."""
+    result = list(rows)
+    if sort == "tau":
+        result.sort(key=lambda row: (row.tau is None, row.tau or 0.0))
+    elif sort != "newest":
+        result.sort(key=lambda row: str(getattr(row, sort)))
+    return result
+
+
+class RunTable(KeyTable):
+    """Runs, one a line; the cursor stays on its run whatever comes and goes around it."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        """Make an empty table without columns; `set_wide` brings them."""
+        super().__init__(id=id)
+        self.runs: list[RunRow] = []
+        # What each shown line was made from, so that it is made again only when that changes.
+        self._made_from: dict[Path, tuple[RunRow, bool, str]] = {}
+
+    def set_wide(self, wide: bool) -> None:
+        """Take the columns that fit, and forget the lines."""
+        self.clear(columns=True)
+        self.runs, self._made_from = [], {}
+        for key, title, width, narrow in COLUMNS:
+            if narrow or wide:
+                self.add_column(title, key=key, width=width)
+
+    def show_runs(self, runs: list[RunRow], marked: Set[Path]) -> None:
+        """Show these runs in this order."""
+        now = time.time()
+        made_from = {row.path: (row, row.path in marked, _age(row, now)) for row in runs}
+        keys = [str(key.value) for key in self.columns]
+        if [row.path for row in runs] == [row.path for row in self.runs]:
+            for path, source in made_from.items():
+                old = self._made_from[path]
+                if source == old:
+                    continue
+                new_cells, old_cells = _cells(*source), _cells(*old)
+                for key in keys:
+                    if new_cells[key] != old_cells[key]:
+                        self.update_cell(str(path), key, new_cells[key])
+        else:
+            at = self.current
+            self.clear()
+            for row in runs:
+                cells = _cells(*made_from[row.path])
+                self.add_row(*(cells[key] for key in keys), key=str(row.path))
+            if at is not None and at.path in made_from:
+                self.move_cursor(row=[row.path for row in runs].index(at.path), animate=False)
+        self.runs, self._made_from = runs, made_from
+
+    @property
+    def current(self) -> RunRow | None:
+        """The highlighted run."""
+        return self.runs[self.cursor_row] if 0 <= self.cursor_row < len(self.runs) else None
+
+
+def _age(row: RunRow, now: float) -> str:
+    return age(None if row.created is None else now - row.created)
+
+
+def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
+    dim = "dim" if row.example else ""
+    finished = row.status in ("done", "failed") or not row.n_total
+    share = "" if finished else f" {progress(row.n_done, row.n_total)}"
+    glyph, style = GLYPHS.get(row.status, "?"), STYLES.get(row.status, "")
+    status = Text(f"{glyph} {row.status}{share}", style)
+    if row.error:
+        status = Text("✗ unreadable", "red")
+    elif row.example:
+        status = Text("✓ example", "dim")
+    return {
+        "mark": Text("●" if marked else "", "bold"),
+        "id": Text(short_id(row.id), dim),
+        "model": Text(row.model, dim),
+        "dataset": Text(row.dataset, dim),
+        "layers": Text(row.layers, dim),
+        "ratio": Text(row.ratio, dim),
+        "status": status,
+        "tau": Text(tau_with_n(row.tau, row.n), dim),
+        "age": Text(old, "dim"),
+    }
