@@ -15,6 +15,7 @@ from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
 from oracle_tui.cli.requests import pause, resume, stop
 from oracle_tui.cli.results import export, runs, show
+from oracle_tui.cli.scores import scores
 from oracle_tui.cli.studies import demo, run
 
 
@@ -40,7 +41,7 @@ def oracle_tui(context: click.Context, no_mouse: bool) -> int:
 
 
 for _command in (
-    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets
+    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets, scores
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from engine.devices import check_device
 from engine.entries import read_entries
+from engine.own_scores import CriterionFile, installed_scores, read_criterion
 from engine.presets import QUICK, find_preset
 from engine.spec import StudySpec
 from oracle_tui.cli.exit_codes import ExitCode
@@ -30,16 +32,34 @@ from oracle_tui.cli.output import print_json, print_line
 @click.option("--seed", metavar="S", help="Every random number follows from it.")
 @click.option("--device", metavar="auto|cpu|cuda[:i]", default="auto", help="Where it runs.")
 @click.option("--wiring", metavar="correct|released", help="How the next layer is slimmed.")
+@click.option("--scores", metavar="S[,S]|all", help="What is measured; see `oracle-tui scores`.")
+@click.option(
+    "--criterion",
+    metavar="FILE.py",
+    multiple=True,
+    help="Measure a score of your own, named as the file; may be given several times.",
+)
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
 @json_option
 @runs_dir_option
 def run(
-    preset: str | None, device: str, detach: bool, as_json: bool, **entries: str | None
+    preset: str | None,
+    device: str,
+    criterion: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+    **entries: str | None,
 ) -> ExitCode:
     """Run a study without the app: progress on stderr, the run's id on stdout."""
     chosen = find_preset(preset) if preset is not None else None
-    spec = read_entries(entries, chosen)
-    return _run(spec, check_device(device), detach=detach, as_json=as_json)
+    files = [read_criterion(Path(path)) for path in criterion]
+    if files:
+        # Whoever names a file wants it measured, beside what else is asked for.
+        asked = entries["scores"] or ",".join(chosen.spec.scores if chosen else ())
+        entries["scores"] = ",".join([asked, *(file.score for file in files)])
+    own = [*installed_scores(), *(file.score for file in files)]
+    spec = read_entries(entries, chosen, own)
+    return _run(spec, check_device(device), files, detach=detach, as_json=as_json)
 
 
 @click.command()
@@ -58,12 +78,18 @@ def demo() -> int:
 
 
 def _run(
-    spec: StudySpec, device: str, *, detach: bool, as_json: bool, picture: bool = False
+    spec: StudySpec,
+    device: str,
+    criteria: Sequence[CriterionFile] = (),
+    *,
+    detach: bool,
+    as_json: bool,
+    picture: bool = False,
 ) -> ExitCode:
     from engine.control import create_run, start_engine
     from oracle_tui.cli.following import follow
 
-    folder = create_run(chosen_runs_folder(), spec, device)
+    folder = create_run(chosen_runs_folder(), spec, device, criteria)
     if not as_json:
         print_line(folder.name)
         sys.stdout.flush()
