@@ -16,6 +16,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from engine.entries import read_entries
+from engine.own_scores import read_criterion
 from engine.store.reader import RunReader
 from engine.store.requests import send_request
 from engine.summary import summarise_run
@@ -211,3 +212,37 @@ def test_hash_and_name_follow_from_the_spec() -> None:
     spec = read_entries(SMALL)
     assert spec.hash == read_entries(SMALL).hash
     assert spec.hash != read_entries({**SMALL, "seed": "1"}).hash
+
+
+def test_a_study_with_scores_of_all_kinds_keeps_them_and_their_cost(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "first_filter.py"
+    file.write_text("def score(subject, candidates):\n    return [c[0][0] for c in candidates]\n")
+    own = read_criterion(file)
+    plain = make_run(repeats="1", epochs="1")
+    run = make_run({"scores": f"l1,taylor,{own.score}"}, criteria=[own], repeats="1", epochs="1")
+    work_through(plain)
+    work_through(run)
+    rows, base = table(run), table(plain)
+    first = rows["pruned"].map(lambda text: eval_pruned(text)[0])
+    assert (rows["first_filter"] == first).all()
+    assert rows[["l1", "taylor"]].notna().all(axis=None)
+    # Measuring more changes nothing else.
+    pd.testing.assert_frame_equal(rows[base.columns], base, check_exact=True)
+    config = RunReader(run).config
+    assert set(config["score_seconds"]) == set(config["score_names"])
+    assert config["score_seconds"]["pruned_train_loss"] > 0
+
+
+def test_a_broken_criterion_fails_the_run_with_one_sentence(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def score(subject, candidates):\n    return candidates[99]\n")
+    own = read_criterion(file)
+    run = make_run({"scores": own.score}, criteria=[own], repeats="1", epochs="1")
+    assert start(run).wait(120) == 1
+    reader = RunReader(run)
+    assert reader.status == "failed"
+    assert reader.message == f"{file}, line 2: IndexError: list index out of range."
