@@ -82,6 +82,11 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
     record["device"] = config.get("device")
     record["created"] = config.get("created")
     record["note"] = found.note
+    return plain_scalars(record)
+
+
+def plain_scalars(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record with every value a JSON scalar; what is not finite becomes None."""
     return {key: _scalar(value) for key, value in record.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.leaderboard import leaderboard
 from engine.outcomes import OUTCOMES
 from engine.store.layout import CURVE_COLUMNS, RowStatus
 from engine.store.reader import RunReader
@@ -65,10 +66,19 @@ def curves_table(run: RunReader) -> pd.DataFrame:
     return pd.DataFrame(table, index=np.arange(len(row)))
 
 
+def leaderboard_table(run: RunReader) -> pd.DataFrame:
+    """Returns one row per score: how well it predicts the best test accuracy, best first."""
+    board = [standing.to_json() for standing in leaderboard(run.config, run.rows)]
+    table = pd.DataFrame(board)
+    table.insert(0, "id", run.config["run_id"])
+    return table
+
+
 TABLES: Mapping[str, Callable[[RunReader], pd.DataFrame]] = {
     "candidates": candidates_table,
     "summary": summary_table,
     "curves": curves_table,
+    "leaderboard": leaderboard_table,
 }
 
 
