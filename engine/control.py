@@ -14,7 +14,7 @@ from typing import Any
 from engine.errors import UsageError
 from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
-from engine.spec import StudySpec
+from engine.spec import WIRINGS, StudySpec
 from engine.store.writer import RunWriter
 
 
@@ -40,6 +40,26 @@ def create_run(
     folder = _free_folder(runs_folder, spec)
     RunWriter.create(folder, run_config(spec, folder.name, device, criteria))
     return folder
+
+
+def create_pair(
+    runs_folder: Path,
+    spec: StudySpec,
+    device: str = "auto",
+    criteria: Sequence[CriterionFile] = (),
+) -> tuple[Path, ...]:
+    """Makes two queued runs that differ in nothing but the wiring, and returns their folders.
+
+    Candidates, seeds and batches follow from what they have in common. Each run's config names
+    both under `wiring_pair`. Arguments and errors as in `create_run`.
+    """
+    specs = {wiring: spec.with_(wiring=wiring) for wiring in WIRINGS}
+    folders = {wiring: _free_folder(runs_folder, one) for wiring, one in specs.items()}
+    pair = {wiring: folder.name for wiring, folder in folders.items()}
+    for wiring, folder in folders.items():
+        config = run_config(specs[wiring], folder.name, device, criteria)
+        RunWriter.create(folder, {**config, "wiring_pair": pair})
+    return tuple(folders.values())
 
 
 def _free_folder(runs_folder: Path, spec: StudySpec) -> Path:
@@ -85,11 +105,11 @@ def run_config(
     }
 
 
-def start_engine(run: Path) -> subprocess.Popen[bytes]:
+def start_engine(run: Path, *then: Path) -> subprocess.Popen[bytes]:
     """Starts an engine on a run, in a session of its own and without a terminal.
 
     The engine outlives its starter. What it says before it can write to the run's log goes to
-    `engine.err` beside it.
+    `engine.err` beside it. When the run is done the same engine goes on with the runs in `then`.
 
     Raises:
         UsageError: The process cannot be started.
@@ -101,7 +121,7 @@ def start_engine(run: Path) -> subprocess.Popen[bytes]:
         with os.fdopen(descriptor, "wb") as errors:
             engine = subprocess.Popen(
                 # -P: a folder named `engine` where the person stands must not be taken for ours.
-                [sys.executable, "-P", "-m", "engine", str(run.resolve())],
+                [sys.executable, "-P", "-m", "engine", *(str(r.resolve()) for r in (run, *then))],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

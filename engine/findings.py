@@ -76,12 +76,21 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         "noise_ceiling_upper": ceiling.ceiling_upper,
         "noise_free_tau_acc": adjusted.noise_free,
         "noise_note": adjusted.note,
+        "paired_with": _other_wiring(config),
     }
     if status == "done":
         report = bootstrap_tau(score, accuracy)
         record["tau_acc_bootstrap_lower"] = report.lower
         record["tau_acc_bootstrap_upper"] = report.upper
     return plain_scalars(record)
+
+
+def _other_wiring(config: Mapping[str, Any]) -> str | None:
+    """Returns the id of the run that differs from this one in the wiring only, if it was made."""
+    pair = config.get("wiring_pair")
+    ids = list(pair.values()) if isinstance(pair, Mapping) else []
+    others = [one for one in ids if isinstance(one, str) and one != config["run_id"]]
+    return others[0] if len(ids) == 2 and others else None
 
 
 def ceiling_of(rows: NDArray[np.void], repeats: int, outcome: str) -> NoiseCeiling:

@@ -108,6 +108,8 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
             )
         )
     facts.append(("noise", _noise(findings)))
+    if findings["paired_with"] is not None:
+        facts.append(("other wiring", findings["paired_with"]))
     return _aligned(facts)
 
 
