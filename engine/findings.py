@@ -23,7 +23,7 @@ from engine.statistics import (
     tau_interval,
     top_overlap,
 )
-from engine.summary import finished_means, finished_rows, plain_scalars
+from engine.summary import finished_means, finished_rows, plain_scalars, sampled_rows
 
 TOP = 10
 
@@ -44,6 +44,7 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
     """
     spec = StudySpec.from_json(config["spec"])
     columns = (BASE_SCORES[0], "best_test_acc", "best_test_loss")
+    rows = sampled_rows(config, rows)
     _, means = finished_means(rows, spec.repeats, columns)
     score, accuracy, loss = means.T
     correlation, interval = kendall(score, accuracy), tau_interval(score, accuracy)
@@ -83,6 +84,47 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         record["tau_acc_bootstrap_lower"] = report.lower
         record["tau_acc_bootstrap_upper"] = report.upper
     return plain_scalars(record)
+
+
+def search_findings(config: Mapping[str, Any], rows: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Returns, for each search of a run, its pick, its loss beside the sample's, and its outcome.
+
+    `test_acc` and `rank` (1 is best, among all finished candidates) are None until the pick's
+    retraining has ended.
+
+    Raises:
+        UsageError: The config holds no valid spec.
+    """
+    recorded = config.get("search")
+    if not isinstance(recorded, list):
+        return []
+    repeats = StudySpec.from_json(config["spec"]).repeats
+    candidates, means = finished_means(rows, repeats, ("best_test_acc",))
+    accuracy = dict(zip(candidates.tolist(), means[:, 0].tolist(), strict=True))
+    found = []
+    for one in recorded:
+        if not isinstance(one, Mapping):
+            continue
+        own = accuracy.get(one.get("candidate"))
+        rank = None if own is None else 1 + sum(other > own for other in accuracy.values())
+        found.append({**plain_scalars({k: one.get(k) for k in _SEARCHED}), "test_acc": own,
+                      "rank": rank})  # fmt: skip
+    return found
+
+
+_SEARCHED = (
+    "method",
+    "candidate",
+    "pruned_train_loss",
+    "lowest_loss",
+    "lowest_is_candidate",
+    "sampled",
+    "best_of_sample",
+    "best_of_sample_loss",
+    "lower_by",
+    "evaluated",
+    "seconds",
+)
 
 
 def _other_wiring(config: Mapping[str, Any]) -> str | None:

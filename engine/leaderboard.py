@@ -15,7 +15,7 @@ from engine.outcomes import OUTCOMES
 from engine.scores import ScoreInfo, find_score
 from engine.spec import StudySpec
 from engine.statistics import kendall, oracle_regret, tau_interval
-from engine.summary import finished_means
+from engine.summary import finished_means, sampled_rows
 
 DEFAULT_OUTCOME = "best_test_acc"
 
@@ -115,7 +115,7 @@ def leaderboard(
         raise UsageError(f"There is no outcome {outcome!r}; choose one of {', '.join(OUTCOMES)}.")
     names = tuple(str(name) for name in config["score_names"])
     repeats = StudySpec.from_json(config["spec"]).repeats
-    _, means = finished_means(rows, repeats, (*names, outcome))
+    _, means = finished_means(sampled_rows(config, rows), repeats, (*names, outcome))
     seconds = config.get("score_seconds")
     found = [
         standing(

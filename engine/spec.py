@@ -236,9 +236,14 @@ class StudySpec:
                 raise SpecError("search", f"search is {' or '.join(SEARCHES)}, not {way!r}.")
         if len(set(self.search)) < len(self.search):
             raise SpecError("search", f"A search is named twice in {', '.join(self.search)}.")
-        if self.search and self.space.total <= len(self.space) + len(self.search):
+        if self.search and self.candidates is None:
             raise SpecError(
                 "search", "All candidates are studied, the oracle among them; nothing to search."
+            )
+        left = self.space.total - len(self.space)
+        if len(self.search) > left:
+            raise SpecError(
+                "search", f"Only {left} candidates are outside the sample; sample fewer to search."
             )
 
     def _space(self, _: None) -> CandidateSpace:

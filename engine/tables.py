@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.findings import search_findings
 from engine.leaderboard import leaderboard
 from engine.outcomes import OUTCOMES
 from engine.store.layout import CURVE_COLUMNS, RowStatus
@@ -42,6 +43,9 @@ def candidates_table(run: RunReader) -> pd.DataFrame:
     columns["best_epoch"][~finished] = pd.NA
     columns["seed"] = rows["seed"]
     columns["seconds"] = rows["seconds"]
+    searched = {one["candidate"]: one["method"] for one in search_findings(run.config, rows)}
+    if searched:
+        columns["found_by"] = [searched.get(int(c), "sample") for c in rows["candidate"]]
     return pd.DataFrame(columns, index=np.arange(len(rows)))
 
 

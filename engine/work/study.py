@@ -15,6 +15,7 @@ from engine.store.writer import RunWriter
 from engine.summary import summarise_run
 from engine.work.bench import Bench, prepare
 from engine.work.criteria import Scorer
+from engine.work.picks import with_picks
 from engine.work.retraining import Retraining
 from engine.work.session import Session
 
@@ -33,27 +34,30 @@ def run_study(writer: RunWriter, session: Session) -> None:
     spec = StudySpec.from_json(writer.config["spec"])
     bench = prepare(spec, writer, session)
     score_candidates(bench, writer, session)
+    if spec.search:
+        bench = with_picks(bench, writer, session)
+        score_candidates(bench, writer, session)
     Retraining(bench, writer, session).run()
 
 
 def score_candidates(bench: Bench, writer: RunWriter, session: Session) -> None:
     """Scores every candidate that has no row yet, and appends its rows for all repeats."""
     spec = bench.spec
-    space = spec.space
-    missing = [c for c in space.work_order() if not writer.has(c, 0, RowStatus.SCORED)]
+    order = bench.work_order()
+    missing = [c for c in order if not writer.has(c, 0, RowStatus.SCORED)]
     if not missing:
         return
     scorer = Scorer(bench, writer.config.get("criteria"), writer.config.get("score_seconds"))
-    session.stage("scoring", len(space), "candidates")
+    session.stage("scoring", len(order), "candidates")
     for start in range(0, len(missing), _SCORE_CHUNK):
         chunk = missing[start : start + _SCORE_CHUNK]
-        scored = len(space) - len(missing) + start
+        scored = len(order) - len(missing) + start
 
         def progress(done: int, scored: int = scored) -> None:
             session.say(stage_done=scored + done)
             session.checkpoint()
 
-        pruned = [space[c] for c in chunk]
+        pruned = [bench.candidate(c) for c in chunk]
         found = scorer.measure(pruned, progress)
         rows = _scored_rows(spec, chunk)
         each = np.repeat(np.arange(len(chunk)), spec.repeats)

@@ -39,6 +39,11 @@ from oracle_tui.cli.output import print_json, print_line
     multiple=True,
     help="Measure a score of your own, named as the file; may be given several times.",
 )
+@click.option(
+    "--search",
+    metavar="greedy|swap[,...]",
+    help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
+)
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
 @json_option
 @runs_dir_option

@@ -28,11 +28,14 @@ def run_findings(run: Path) -> dict[str, Any]:
     Raises:
         RunFileError: It is not a run.
     """
-    from engine.findings import findings_of
+    from engine.findings import findings_of, search_findings
     from engine.store.reader import RunReader
 
     reader = RunReader(run)
-    return findings_of(reader.config, reader.status, reader.rows)
+    return {
+        **findings_of(reader.config, reader.status, reader.rows),
+        "search": search_findings(reader.config, reader.rows),
+    }
 
 
 def believed_status(run: Path, status: str) -> str:
@@ -108,6 +111,8 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
             )
         )
     facts.append(("noise", _noise(findings)))
+    for found in findings["search"]:
+        facts.append((f"search {found['method']}", _search(found)))
     if findings["paired_with"] is not None:
         facts.append(("other wiring", findings["paired_with"]))
     return _aligned(facts)
@@ -124,6 +129,19 @@ def _noise(findings: Mapping[str, Any]) -> str:
     if findings["noise_free_tau_acc"] is not None:
         text += f"; without noise tau would be {signed(findings['noise_free_tau_acc'], 2)}"
     return f"{text} ({findings['noise_note']})" if findings["noise_note"] else text
+
+
+def _search(found: Mapping[str, Any]) -> str:
+    lower = found["lower_by"]
+    compared = "not below" if lower is None or lower <= 0 else f"{plain(lower)} below"
+    text = (
+        f"lowest pruned train loss {plain(found['lowest_loss'])}, {compared} the best of "
+        f"{found['sampled']:,} samples ({plain(found['best_of_sample_loss'])}); its pick is "
+        f"candidate {found['candidate']}"
+    )
+    if found["test_acc"] is None:
+        return text
+    return f"{text}, test accuracy {plain(found['test_acc'])}, rank {found['rank']:,}"
 
 
 def _range(record: Mapping[str, Any], lower: str, upper: str) -> str:
