@@ -1,4 +1,7 @@
-"""The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped."""
+"""The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped.
+
+Given several folders it works on one after the other, for as long as each gets done.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,28 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Works on the run named by the arguments; returns the exit code of the process."""
+    """Works on the runs named by the arguments; returns the exit code of the process."""
     takeover = "--takeover" in arguments
     folders = [argument for argument in arguments if argument != "--takeover"]
-    if len(folders) != 1:
-        print("usage: python -m engine [--takeover] RUN_FOLDER", file=sys.stderr)
+    if not folders:
+        print("usage: python -m engine [--takeover] RUN_FOLDER [RUN_FOLDER]...", file=sys.stderr)
         return 2
     # The engine has no terminal to lose, and a hang-up must not reach it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        writer = RunWriter.open(Path(folders[0]), takeover=takeover)
-    except OracleError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        return _work(writer)
-    finally:
-        writer.close()
+    code = 0
+    for folder in folders:
+        try:
+            writer = RunWriter.open(Path(folder), takeover=takeover)
+        except OracleError as error:
+            print(error, file=sys.stderr)
+            return 2
+        try:
+            code = _work(writer)
+            if writer.status != "done":
+                break
+        finally:
+            writer.close()
+    return code
 
 
 def _work(writer: RunWriter) -> int:

@@ -7,28 +7,66 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
 from engine.folders import ensure_private
-from engine.spec import BASE_SCORES, StudySpec
+from engine.own_scores import CriterionFile
+from engine.spec import WIRINGS, StudySpec
 from engine.store.writer import RunWriter
 
 
-def create_run(runs_folder: Path, spec: StudySpec, device: str = "auto") -> Path:
+def create_run(
+    runs_folder: Path,
+    spec: StudySpec,
+    device: str = "auto",
+    criteria: Sequence[CriterionFile] = (),
+) -> Path:
     """Makes a queued run and returns its folder, named `<hash>-<what is studied>`.
 
     The same spec made twice gives two runs, the second one's name ending in `-2`.
 
+    Args:
+        runs_folder: Where.
+        spec: The study.
+        device: Where it computes.
+        criteria: The files of those of its scores that are a researcher's own.
+
     Raises:
-        UsageError: The folder cannot be made or written.
+        UsageError: The folder cannot be made or written, or the file of a score is not given.
     """
+    folder = _free_folder(runs_folder, spec)
+    RunWriter.create(folder, run_config(spec, folder.name, device, criteria))
+    return folder
+
+
+def create_pair(
+    runs_folder: Path,
+    spec: StudySpec,
+    device: str = "auto",
+    criteria: Sequence[CriterionFile] = (),
+) -> tuple[Path, ...]:
+    """Makes two queued runs that differ in nothing but the wiring, and returns their folders.
+
+    Candidates, seeds and batches follow from what they have in common. Each run's config names
+    both under `wiring_pair`. Arguments and errors as in `create_run`.
+    """
+    specs = {wiring: spec.with_(wiring=wiring) for wiring in WIRINGS}
+    folders = {wiring: _free_folder(runs_folder, one) for wiring, one in specs.items()}
+    pair = {wiring: folder.name for wiring, folder in folders.items()}
+    for wiring, folder in folders.items():
+        config = run_config(specs[wiring], folder.name, device, criteria)
+        RunWriter.create(folder, {**config, "wiring_pair": pair})
+    return tuple(folders.values())
+
+
+def _free_folder(runs_folder: Path, spec: StudySpec) -> Path:
     ensure_private(runs_folder)
     name = run_name(spec)
     for folder in (runs_folder / name, *(runs_folder / f"{name}-{i}" for i in range(2, 10_000))):
         if not folder.exists():
-            RunWriter.create(folder, run_config(spec, folder.name, device))
             return folder
     raise UsageError(f"The folder {runs_folder} is full of runs named {name}; delete some.")
 
@@ -40,11 +78,23 @@ def run_name(spec: StudySpec) -> str:
     return f"{spec.hash[:6]}-{what[:80]}"
 
 
-def run_config(spec: StudySpec, run_id: str, device: str) -> dict[str, Any]:
-    """Returns the config that a new run begins with."""
+def run_config(
+    spec: StudySpec, run_id: str, device: str, criteria: Sequence[CriterionFile] = ()
+) -> dict[str, Any]:
+    """Returns the config that a new run begins with.
+
+    Raises:
+        UsageError: The file of one of the study's scores is not given.
+    """
+    files = {file.score: file for file in criteria}
+    for score in spec.scores:
+        if "@" in score and score not in files:
+            raise UsageError(f"The score {score} is a file's; name it with --criterion.")
+    own = {file.name: file.to_json() for file in criteria if file.score in spec.scores}
     return {
         "run_id": run_id,
-        "score_names": list(BASE_SCORES),
+        "score_names": list(spec.score_names),
+        **({"criteria": own} if own else {}),
         "layers": list(spec.layers),
         "epochs": spec.retrain.epochs,
         "n_total": spec.rows,
@@ -55,11 +105,11 @@ def run_config(spec: StudySpec, run_id: str, device: str) -> dict[str, Any]:
     }
 
 
-def start_engine(run: Path) -> subprocess.Popen[bytes]:
+def start_engine(run: Path, *then: Path) -> subprocess.Popen[bytes]:
     """Starts an engine on a run, in a session of its own and without a terminal.
 
     The engine outlives its starter. What it says before it can write to the run's log goes to
-    `engine.err` beside it.
+    `engine.err` beside it. When the run is done the same engine goes on with the runs in `then`.
 
     Raises:
         UsageError: The process cannot be started.
@@ -71,7 +121,7 @@ def start_engine(run: Path) -> subprocess.Popen[bytes]:
         with os.fdopen(descriptor, "wb") as errors:
             engine = subprocess.Popen(
                 # -P: a folder named `engine` where the person stands must not be taken for ours.
-                [sys.executable, "-P", "-m", "engine", str(run.resolve())],
+                [sys.executable, "-P", "-m", "engine", *(str(r.resolve()) for r in (run, *then))],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

@@ -5,7 +5,7 @@ Both go through here, so that both say the same sentence about the same mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from engine.catalog import ModelInfo, find_dataset, find_model
 from engine.errors import UsageError
 from engine.presets import Preset
 from engine.recipe import Recipe
+from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
 from engine.spec import SpecError, StudySpec
 
@@ -29,6 +30,9 @@ FIELDS = (
     "seed",
     "wiring",
 )
+
+# What the command line has beyond the form; there it comes from the preset.
+OPTIONS = ("scores", "search")
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -47,13 +51,20 @@ def entries_of(spec: StudySpec) -> dict[str, str]:
     }
 
 
-def read_entries(entries: Mapping[str, str | None], preset: Preset | None = None) -> StudySpec:
+def read_entries(
+    entries: Mapping[str, str | None], preset: Preset | None = None, own_scores: Iterable[str] = ()
+) -> StudySpec:
     """Returns the spec that the entries describe; what is empty comes from the preset or protocol.
+
+    Args:
+        entries: What was typed, by the names of `FIELDS` and `OPTIONS`.
+        preset: Where the rest comes from.
+        own_scores: Scores beside ours that may be asked for; `name@digest` for those of files.
 
     Raises:
         SpecError: An entry is wrong; its `field` says which, its text says why.
     """
-    problems, spec = _read(entries, preset)
+    problems, spec = _read(entries, preset, own_scores)
     if spec is None:
         raise problems[0]
     return spec
@@ -66,9 +77,9 @@ def problems_in(entries: Mapping[str, str | None], preset: Preset | None = None)
 
 
 def _read(
-    entries: Mapping[str, str | None], preset: Preset | None
+    entries: Mapping[str, str | None], preset: Preset | None, own_scores: Iterable[str] = ()
 ) -> tuple[list[SpecError], StudySpec | None]:
-    typed = {field: (entries.get(field) or "").strip() for field in FIELDS}
+    typed = {field: (entries.get(field) or "").strip() for field in (*FIELDS, *OPTIONS)}
     problems: list[SpecError] = []
 
     def take(field: str, read: Callable[[str], Any], fallback: Any) -> Any:
@@ -110,6 +121,12 @@ def _read(
     same_space = base is not None and (base.layers, base.ratios) == (layers, ratios)
     fallback = base.candidates if base and same_space else "default"
     candidates = take("candidates", _candidates, fallback)
+    scores = take(
+        "scores",
+        lambda text: read_scores(text, model.family, own_scores),
+        base.scores if base else BASE_SCORES,
+    )
+    search = take("search", _names, base.search if base and same_space else ())
     if problems:
         return problems, None
     try:
@@ -126,6 +143,8 @@ def _read(
             retrain=recipes["epochs"],
             wiring=typed["wiring"] or (base.wiring if base else "correct"),
             seed=seed,
+            scores=scores,
+            search=search,
         )
     except SpecError as error:
         return [error], None
@@ -146,8 +165,11 @@ def _default_sample(
 
 
 def _layers(model: ModelInfo, text: str) -> tuple[str, ...]:
-    names = [part.strip() for part in text.replace("+", ",").split(",") if part.strip()]
-    return tuple(model.layer(name).name for name in names)
+    return tuple(model.layer(name).name for name in _names(text))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.replace("+", ",").split(",") if part.strip())
 
 
 def _ratios(text: str, layers: tuple[str, ...]) -> tuple[float, ...]:

@@ -12,15 +12,23 @@ from typing import Any, Self
 from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
 from engine.errors import UsageError
 from engine.recipe import Recipe
+from engine.scores import (
+    BASE_SCORES,
+    applies,
+    column_of,
+    find_score,
+    is_well_formed,
+    retraining_epochs,
+)
 from engine.space import CandidateSpace, pruned_count
 
 WIRINGS = ("correct", "released")
 MAX_REPEATS = 1_000
 MAX_ROWS = 4_000_000
 MAX_JSON_BYTES = 1 << 20
-
-# The scores every study measures before retraining; the first is the oracle's.
-BASE_SCORES = ("pruned_train_loss", "pruned_train_acc")
+MAX_SCORES = 32
+# Ways to look for a lower loss than the sample's; each adds one candidate to it.
+SEARCHES = ("greedy", "swap")
 
 
 class SpecError(UsageError):
@@ -49,6 +57,9 @@ class StudySpec:
         retrain: Recipe of each candidate.
         wiring: "correct", or "released" for the wiring of the paper's released code.
         seed: Every random number of the study follows from it.
+        scores: What is measured before retraining, the base scores first; `name@digest` where it
+            is a file's.
+        search: Ways of `SEARCHES` to look for the oracle beside the sample.
     """
 
     model: str
@@ -61,6 +72,8 @@ class StudySpec:
     retrain: Recipe
     wiring: str = "correct"
     seed: int = 0
+    scores: tuple[str, ...] = BASE_SCORES
+    search: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
@@ -90,8 +103,10 @@ class StudySpec:
             raise SpecError("wiring", f"wiring is {' or '.join(WIRINGS)}, not {self.wiring!r}.")
         if not 0 <= self.seed < 2**63:
             raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
+        self._check_scores(info)
         space = _checked("candidates", self._space, None)
-        if len(space) * self.repeats > MAX_ROWS:
+        self._check_search()
+        if self.rows > MAX_ROWS:
             raise SpecError(
                 "repeats",
                 f"{len(space):,} candidates with {self.repeats:,} repeats are more than the "
@@ -116,7 +131,12 @@ class StudySpec:
     @property
     def rows(self) -> int:
         """How many (candidate, repeat) rows the finished study has."""
-        return len(self.space) * self.repeats
+        return (len(self.space) + len(self.search)) * self.repeats
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores' columns in the run file."""
+        return tuple(map(column_of, self.scores))
 
     @property
     def ratio_text(self) -> str:
@@ -132,7 +152,8 @@ class StudySpec:
         older study's name.
         """
         data = self.to_json()
-        for field, default in (("wiring", "correct"), ("seed", 0)):
+        defaults = {"wiring": "correct", "seed": 0, "scores": list(BASE_SCORES), "search": []}
+        for field, default in defaults.items():
             if data[field] == default:
                 del data[field]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
@@ -155,6 +176,8 @@ class StudySpec:
             "retrain": self.retrain.to_json(),
             "wiring": self.wiring,
             "seed": self.seed,
+            "scores": list(self.scores),
+            "search": list(self.search),
         }
 
     @classmethod
@@ -178,12 +201,50 @@ class StudySpec:
                 retrain=Recipe.from_json(fields.pop("retrain")),
                 wiring=str(fields.pop("wiring", "correct")),
                 seed=int(fields.pop("seed", 0)),
+                scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
+                search=tuple(str(way) for way in fields.pop("search", ())),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error
         if fields:
             raise UsageError(f"A study's spec has no field named {sorted(fields)[0]!r}.")
         return spec
+
+    def _check_scores(self, info: ModelInfo) -> None:
+        if self.scores[: len(BASE_SCORES)] != BASE_SCORES:
+            raise SpecError("scores", f"Every study measures {' and '.join(BASE_SCORES)} first.")
+        if len(self.scores) > MAX_SCORES:
+            raise SpecError("scores", f"A study measures at most {MAX_SCORES} scores.")
+        for score in self.scores:
+            # Whether another's own score is installed is for the engine that measures it.
+            if not is_well_formed(score):
+                raise SpecError("scores", f"{score[:80]!r} cannot be the name of a score.")
+            known = find_score(score)
+            if known is not None and not applies(known, info.family):
+                raise SpecError("scores", f"{score} needs BatchNorm, which {info.title} lacks.")
+            epochs = retraining_epochs(score)
+            if epochs is not None and epochs > self.retrain.epochs:
+                raise SpecError(
+                    "scores", f"{score} is longer than the retraining of {self.retrain.epochs}."
+                )
+        if len(set(self.score_names)) < len(self.scores):
+            raise SpecError("scores", f"A score is named twice in {', '.join(self.scores)}.")
+
+    def _check_search(self) -> None:
+        for way in self.search:
+            if way not in SEARCHES:
+                raise SpecError("search", f"search is {' or '.join(SEARCHES)}, not {way!r}.")
+        if len(set(self.search)) < len(self.search):
+            raise SpecError("search", f"A search is named twice in {', '.join(self.search)}.")
+        if self.search and self.candidates is None:
+            raise SpecError(
+                "search", "All candidates are studied, the oracle among them; nothing to search."
+            )
+        left = self.space.total - len(self.space)
+        if len(self.search) > left:
+            raise SpecError(
+                "search", f"Only {left} candidates are outside the sample; sample fewer to search."
+            )
 
     def _space(self, _: None) -> CandidateSpace:
         info = find_model(self.model)

@@ -37,6 +37,23 @@ def finished_means(
     return mean_over_repeats(done["candidate"], values, repeats)
 
 
+def searched(config: Mapping[str, Any]) -> list[int]:
+    """Returns the ids of the candidates that a search chose, which are not of the sample."""
+    recorded = config.get("search")
+    records = recorded if isinstance(recorded, list) else []
+    ids = [one.get("candidate") for one in records if isinstance(one, Mapping)]
+    return [one for one in ids if isinstance(one, int)]
+
+
+def sampled_rows(config: Mapping[str, Any], rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Returns the rows that statistics are over: those of the sample.
+
+    A search chooses by the score itself; with its picks in it, the sample would not be random.
+    """
+    picks = searched(config)
+    return rows[~np.isin(rows["candidate"], picks)] if picks else rows
+
+
 def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) -> dict[str, Any]:
     """Returns the summary of a run: one row of the summary table, every value a JSON scalar.
 
@@ -53,7 +70,9 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
     """
     spec = StudySpec.from_json(config["spec"])
     candidates, means = finished_means(
-        rows, spec.repeats, ("pruned_train_loss", "best_test_acc", "best_test_loss")
+        sampled_rows(config, rows),
+        spec.repeats,
+        ("pruned_train_loss", "best_test_acc", "best_test_loss"),
     )
     score, accuracy, loss = means.T
     found = summarise(score, accuracy, loss)
@@ -82,6 +101,11 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
     record["device"] = config.get("device")
     record["created"] = config.get("created")
     record["note"] = found.note
+    return plain_scalars(record)
+
+
+def plain_scalars(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record with every value a JSON scalar; what is not finite becomes None."""
     return {key: _scalar(value) for key, value in record.items()}
 
 

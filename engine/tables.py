@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.findings import search_findings
+from engine.leaderboard import leaderboard
 from engine.outcomes import OUTCOMES
 from engine.store.layout import CURVE_COLUMNS, RowStatus
 from engine.store.reader import RunReader
@@ -41,6 +43,9 @@ def candidates_table(run: RunReader) -> pd.DataFrame:
     columns["best_epoch"][~finished] = pd.NA
     columns["seed"] = rows["seed"]
     columns["seconds"] = rows["seconds"]
+    searched = {one["candidate"]: one["method"] for one in search_findings(run.config, rows)}
+    if searched:
+        columns["found_by"] = [searched.get(int(c), "sample") for c in rows["candidate"]]
     return pd.DataFrame(columns, index=np.arange(len(rows)))
 
 
@@ -65,10 +70,19 @@ def curves_table(run: RunReader) -> pd.DataFrame:
     return pd.DataFrame(table, index=np.arange(len(row)))
 
 
+def leaderboard_table(run: RunReader) -> pd.DataFrame:
+    """Returns one row per score: how well it predicts the best test accuracy, best first."""
+    board = [standing.to_json() for standing in leaderboard(run.config, run.rows)]
+    table = pd.DataFrame(board)
+    table.insert(0, "id", run.config["run_id"])
+    return table
+
+
 TABLES: Mapping[str, Callable[[RunReader], pd.DataFrame]] = {
     "candidates": candidates_table,
     "summary": summary_table,
     "curves": curves_table,
+    "leaderboard": leaderboard_table,
 }
 
 

@@ -164,8 +164,9 @@ class RunFollower:
         if self._line is not None and not self._line_is_due():
             return self._line
         start = time.monotonic()
-        order = finishing_order(rows, done.candidates)
-        found = running_tau(done.means[order, 0], done.means[order, 1])
+        order = finishing_order(rows, done.candidates[done.sampled])
+        means = done.means[done.sampled][order]
+        found = running_tau(means[:, 0], means[:, 1])
         self._line = LineData(
             x=found.n.astype(float),
             y=found.tau,

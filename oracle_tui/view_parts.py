@@ -22,13 +22,18 @@ class Finished:
     def __init__(
         self, version: int, config: Mapping[str, Any], rows: np.ndarray, l1: int | None
     ) -> None:
-        from engine.summary import finished_means
+        import numpy as np
+
+        from engine.summary import finished_means, searched
 
         self.version = version
         self.facts = Facts(config)
         columns = ("pruned_train_loss", "best_test_acc", "best_test_loss")
         self.candidates, self.means = finished_means(rows, self.facts.repeats, columns)
-        self.numbers = numbers_of(self.candidates, self.means, config, l1)
+        # A search's picks are drawn, but the statistics are those of the random sample.
+        self.sampled = ~np.isin(self.candidates, searched(config))
+        sample, means = self.candidates[self.sampled], self.means[self.sampled]
+        self.numbers = numbers_of(sample, means, config, l1)
 
 
 class Facts:

@@ -41,6 +41,7 @@ class Bench:
         data: The data set, on the device.
         base: The network that is pruned.
         plan: Its slice plan.
+        picks: Candidates that a search found beside those of the space.
     """
 
     spec: StudySpec
@@ -49,6 +50,17 @@ class Bench:
     data: ImageData
     base: BaseNetwork
     plan: SlicePlan
+    picks: tuple[Pruned, ...] = ()
+
+    def candidate(self, candidate: int) -> Pruned:
+        """Returns the filters a candidate loses; the picks' ids come after the space's."""
+        space = self.spec.space
+        return space[candidate] if candidate < len(space) else self.picks[candidate - len(space)]
+
+    def work_order(self) -> list[int]:
+        """Returns every candidate id: the space's in its seeded random order, then the picks."""
+        space = self.spec.space
+        return [*space.work_order(), *range(len(space), len(space) + len(self.picks))]
 
     @property
     def train_images(self) -> int:

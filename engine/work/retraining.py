@@ -80,7 +80,7 @@ class Retraining:
         self._session.stage("retraining", spec.rows, "retrainings")
         self._session.say(stage_done=self._n_done, n_done=self._n_done)
         self._finish_interrupted_pack()
-        todo = [c for c in spec.space.work_order() if self._repeats_left(c)]
+        todo = [c for c in self._bench.work_order() if self._repeats_left(c)]
         while todo:
             group = todo[: self._sizer.size]
             try:
@@ -135,7 +135,7 @@ class Retraining:
     ) -> None:
         bench, recipe = self._bench, self._bench.spec.retrain
         began = saved = time.monotonic()
-        pack = bench.make_pack([bench.spec.space[c] for c in candidates])
+        pack = bench.make_pack([bench.candidate(c) for c in candidates])
         curves = np.full((len(candidates), recipe.epochs, 4), np.nan)
         first = 0
         if resumed is not None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from engine.seeds import derive_seed
-from engine.spec import BASE_SCORES, StudySpec
+from engine.spec import StudySpec
 from engine.store.layout import Rows, RowStatus, empty_rows
 from engine.store.writer import RunWriter
 from engine.summary import summarise_run
 from engine.work.bench import Bench, prepare
+from engine.work.criteria import Scorer
+from engine.work.picks import with_picks
 from engine.work.retraining import Retraining
 from engine.work.session import Session
 
@@ -31,40 +34,51 @@ def run_study(writer: RunWriter, session: Session) -> None:
     spec = StudySpec.from_json(writer.config["spec"])
     bench = prepare(spec, writer, session)
     score_candidates(bench, writer, session)
+    if spec.search:
+        bench = with_picks(bench, writer, session)
+        score_candidates(bench, writer, session)
     Retraining(bench, writer, session).run()
 
 
 def score_candidates(bench: Bench, writer: RunWriter, session: Session) -> None:
     """Scores every candidate that has no row yet, and appends its rows for all repeats."""
     spec = bench.spec
-    space = spec.space
-    missing = [c for c in space.work_order() if not writer.has(c, 0, RowStatus.SCORED)]
+    order = bench.work_order()
+    missing = [c for c in order if not writer.has(c, 0, RowStatus.SCORED)]
     if not missing:
         return
-    session.stage("scoring", len(space), "candidates")
+    scorer = Scorer(bench, writer.config.get("criteria"), writer.config.get("score_seconds"))
+    session.stage("scoring", len(order), "candidates")
     for start in range(0, len(missing), _SCORE_CHUNK):
         chunk = missing[start : start + _SCORE_CHUNK]
-        scored = len(space) - len(missing) + start
+        scored = len(order) - len(missing) + start
 
         def progress(done: int, scored: int = scored) -> None:
             session.say(stage_done=scored + done)
             session.checkpoint()
 
-        pruned = [space[c] for c in chunk]
-        found = bench.score(pruned, progress)
+        pruned = [bench.candidate(c) for c in chunk]
+        found = scorer.measure(pruned, progress)
         rows = _scored_rows(spec, chunk)
         each = np.repeat(np.arange(len(chunk)), spec.repeats)
-        rows["pruned_train_loss"] = found.loss[each]
-        rows["pruned_train_acc"] = found.accuracy[each]
+        for name, values in found.items():
+            rows[name] = values[each]
         lists = [[list(layer) for layer in pruned[index]] for index in each]
         session.keep(functools.partial(writer.append, rows, None, lists))
+        writer.config = {**writer.config, **_told_of_scores(scorer)}
         writer.set_summary(summarise_run(writer.config, "running", writer.rows))
         session.keep(writer.maybe_publish)
 
 
+def _told_of_scores(scorer: Scorer) -> dict[str, Any]:
+    """Returns what the run's config records of its scores: their cost, and whose own they are."""
+    own = {"criteria": scorer.own} if scorer.own else {}
+    return {"score_seconds": {n: round(s, 3) for n, s in scorer.seconds.items()}, **own}
+
+
 def _scored_rows(spec: StudySpec, candidates: Sequence[int]) -> Rows:
     """Returns one row per candidate and repeat, candidate by candidate, outcomes unknown."""
-    rows = empty_rows(len(candidates) * spec.repeats, BASE_SCORES)
+    rows = empty_rows(len(candidates) * spec.repeats, spec.score_names)
     rows["candidate"] = np.repeat(np.asarray(candidates), spec.repeats)
     rows["repeat"] = np.tile(np.arange(spec.repeats), len(candidates))
     rows["status"] = RowStatus.SCORED

@@ -11,10 +11,12 @@ from engine import __version__
 from engine.errors import OracleError, RunFailure, UsageError
 from oracle_tui.cli.choices import datasets, models, presets
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.leaderboards import leaderboard
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
 from oracle_tui.cli.requests import pause, resume, stop
 from oracle_tui.cli.results import export, runs, show
+from oracle_tui.cli.scores import scores
 from oracle_tui.cli.studies import demo, run
 
 
@@ -40,7 +42,8 @@ def oracle_tui(context: click.Context, no_mouse: bool) -> int:
 
 
 for _command in (
-    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets
+    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets, scores,
+    leaderboard,
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.store.listing import RunListing
 
 _SETTLED = frozenset({"done", "failed", "stopped"})
-_TABLES = ("candidates", "summary", "curves")
+_TABLES = ("candidates", "summary", "curves", "leaderboard")
 
 
 @click.command()
@@ -59,13 +59,15 @@ def runs(as_json: bool) -> None:
 @runs_dir_option
 def show(run: str, as_json: bool) -> None:
     """Show one run: what is studied, how far it is, and its statistics."""
-    from oracle_tui.cli.summaries import run_summary, summary_lines
+    from oracle_tui.cli.summaries import findings_lines, run_findings, run_summary, summary_lines
 
-    summary = run_summary(_find(run))
+    path = find_any(run)
+    summary = run_summary(path)
+    findings = run_findings(path)
     if as_json:
-        print_json(summary)
+        print_json({**summary, **findings})
         return
-    for line in summary_lines(summary):
+    for line in (*summary_lines(summary), *findings_lines(findings)):
         print_line(line)
 
 
@@ -81,14 +83,14 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
     from engine.store.reader import RunReader
     from engine.tables import export_csv
 
-    data = export_csv([RunReader(_find(run)) for run in runs], table)
+    data = export_csv([RunReader(find_any(run)) for run in runs], table)
     if output is None or output == "-":
         click.echo(data, nl=False)
     else:
         _write(Path(output), data)
 
 
-def _find(text: str) -> Path:
+def find_any(text: str) -> Path:
     """Returns the run that is meant, among the shipped examples where the person's runs lack it.
 
     Raises:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from engine.devices import check_device
 from engine.entries import read_entries
+from engine.own_scores import CriterionFile, installed_scores, read_criterion
 from engine.presets import QUICK, find_preset
-from engine.spec import StudySpec
+from engine.spec import WIRINGS, StudySpec
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.messages import say
-from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.options import chosen_runs_folder, json_option, resume_hint, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
 
 
@@ -29,17 +31,43 @@ from oracle_tui.cli.output import print_json, print_line
 @click.option("--pretrain-epochs", metavar="E", help="Epochs of the base network.")
 @click.option("--seed", metavar="S", help="Every random number follows from it.")
 @click.option("--device", metavar="auto|cpu|cuda[:i]", default="auto", help="Where it runs.")
-@click.option("--wiring", metavar="correct|released", help="How the next layer is slimmed.")
+@click.option("--wiring", metavar="correct|released|both", help="How the next layer is slimmed.")
+@click.option("--scores", metavar="S[,S]|all", help="What is measured; see `oracle-tui scores`.")
+@click.option(
+    "--criterion",
+    metavar="FILE.py",
+    multiple=True,
+    help="Measure a score of your own, named as the file; may be given several times.",
+)
+@click.option(
+    "--search",
+    metavar="greedy|swap[,...]",
+    help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
+)
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
 @json_option
 @runs_dir_option
 def run(
-    preset: str | None, device: str, detach: bool, as_json: bool, **entries: str | None
+    preset: str | None,
+    device: str,
+    criterion: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+    **entries: str | None,
 ) -> ExitCode:
     """Run a study without the app: progress on stderr, the run's id on stdout."""
     chosen = find_preset(preset) if preset is not None else None
-    spec = read_entries(entries, chosen)
-    return _run(spec, check_device(device), detach=detach, as_json=as_json)
+    files = [read_criterion(Path(path)) for path in criterion]
+    if files:
+        # Whoever names a file wants it measured, beside what else is asked for.
+        asked = entries["scores"] or ",".join(chosen.spec.scores if chosen else ())
+        entries["scores"] = ",".join([asked, *(file.score for file in files)])
+    own = [*installed_scores(), *(file.score for file in files)]
+    both = (entries["wiring"] or "").strip() == "both"
+    if both:
+        entries["wiring"] = WIRINGS[0]
+    spec = read_entries(entries, chosen, own)
+    return _run(spec, check_device(device), files, both=both, detach=detach, as_json=as_json)
 
 
 @click.command()
@@ -58,32 +86,60 @@ def demo() -> int:
 
 
 def _run(
-    spec: StudySpec, device: str, *, detach: bool, as_json: bool, picture: bool = False
+    spec: StudySpec,
+    device: str,
+    criteria: Sequence[CriterionFile] = (),
+    *,
+    both: bool = False,
+    detach: bool,
+    as_json: bool,
+    picture: bool = False,
 ) -> ExitCode:
-    from engine.control import create_run, start_engine
-    from oracle_tui.cli.following import follow
+    from engine.control import create_pair, create_run, start_engine
 
-    folder = create_run(chosen_runs_folder(), spec, device)
+    if both:
+        folders = create_pair(chosen_runs_folder(), spec, device, criteria)
+    else:
+        folders = (create_run(chosen_runs_folder(), spec, device, criteria),)
     if not as_json:
-        print_line(folder.name)
+        for folder in folders:
+            print_line(folder.name)
         sys.stdout.flush()
-    engine = start_engine(folder)
     if detach:
-        say(f"The engine works on {folder.name}; `oracle-tui` shows it live.")
+        start_engine(*folders)
+        names = ", then on ".join(folder.name for folder in folders)
+        say(f"The engine works on {names}; `oracle-tui` shows it live.")
         code = ExitCode.OK
     else:
-        code = follow(folder, engine)
+        code = _follow_all(folders)
     if as_json:
-        _print_summary(folder)
+        _print_summaries(folders)
     elif picture and code is ExitCode.OK:
-        _print_picture(folder)
+        _print_picture(folders[0])
     return code
 
 
-def _print_summary(folder: Path) -> None:
+def _follow_all(folders: Sequence[Path]) -> ExitCode:
+    """Works on one run after the other, for as long as each gets done."""
+    from engine.control import start_engine
+    from oracle_tui.cli.following import follow
+
+    code = ExitCode.OK
+    for place, folder in enumerate(folders):
+        code = follow(folder, start_engine(folder))
+        if code is not ExitCode.OK:
+            for waiting in folders[place + 1 :]:
+                say(f"{waiting.name} is queued; start it with `{resume_hint(waiting)}`.")
+            break
+    return code
+
+
+def _print_summaries(folders: Sequence[Path]) -> None:
+    """Prints the run's summary as one object, or a list of several runs'."""
     from oracle_tui.cli.summaries import run_summary
 
-    print_json(run_summary(folder))
+    summaries = [run_summary(folder) for folder in folders]
+    print_json(summaries if len(summaries) > 1 else summaries[0])
 
 
 def _print_picture(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,22 @@ def run_summary(run: Path) -> dict[str, Any]:
 
     reader = RunReader(run)
     return summarise_run(reader.config, believed_status(run, reader.status), reader.rows)
+
+
+def run_findings(run: Path) -> dict[str, Any]:
+    """Returns what may be said of a run beyond its summary: intervals, verdict, noise.
+
+    Raises:
+        RunFileError: It is not a run.
+    """
+    from engine.findings import findings_of, search_findings
+    from engine.store.reader import RunReader
+
+    reader = RunReader(run)
+    return {
+        **findings_of(reader.config, reader.status, reader.rows),
+        "search": search_findings(reader.config, reader.rows),
+    }
 
 
 def believed_status(run: Path, status: str) -> str:
@@ -67,7 +83,73 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary["note"]:
         facts.append(("note", summary["note"]))
-    return [f"{name:<13}{value}" for name, value in facts]
+    return _aligned(facts)
+
+
+def findings_lines(findings: Mapping[str, Any]) -> list[str]:
+    """Returns the findings as aligned lines, after those of the summary."""
+    live = _range(findings, "tau_acc_lower", "tau_acc_upper")
+    facts = [
+        ("interval", f"95 % of tau accuracy {live} live, pointwise"),
+        (
+            "anomaly range",
+            f"{percent(findings['anomaly_acc_lowest'])} to "
+            f"{percent(findings['anomaly_acc_highest'])} over the five lowest-loss candidates",
+        ),
+        ("verdict", findings["verdict_text"]),
+    ]
+    if findings["tau_acc_bootstrap_lower"] is not None:
+        report = _range(findings, "tau_acc_bootstrap_lower", "tau_acc_bootstrap_upper")
+        facts[0] = ("interval", f"{facts[0][1]}; {report} bootstrap")
+    if findings["oracle_rank_acc"] is not None:
+        facts.append(
+            (
+                "regret",
+                f"{plain(findings['oracle_regret_acc'])} of accuracy, the oracle's rank is "
+                f"{findings['oracle_rank_acc']:,}; of the best {findings['top_k']} by score "
+                f"{findings['top_shared']} are among the best {findings['top_k']}",
+            )
+        )
+    facts.append(("noise", _noise(findings)))
+    for found in findings["search"]:
+        facts.append((f"search {found['method']}", _search(found)))
+    if findings["paired_with"] is not None:
+        facts.append(("other wiring", findings["paired_with"]))
+    return _aligned(facts)
+
+
+def _noise(findings: Mapping[str, Any]) -> str:
+    if findings["noise_ceiling"] is None:
+        return findings["noise_note"] or "not known yet"
+    text = (
+        f"repeats agree with tau {signed(findings['noise_between_repeats'], 2)}; no score can be "
+        f"expected beyond {plain(findings['noise_ceiling'], 2)} "
+        f"{_range(findings, 'noise_ceiling_lower', 'noise_ceiling_upper')}"
+    )
+    if findings["noise_free_tau_acc"] is not None:
+        text += f"; without noise tau would be {signed(findings['noise_free_tau_acc'], 2)}"
+    return f"{text} ({findings['noise_note']})" if findings["noise_note"] else text
+
+
+def _search(found: Mapping[str, Any]) -> str:
+    lower = found["lower_by"]
+    compared = "not below" if lower is None or lower <= 0 else f"{plain(lower)} below"
+    text = (
+        f"lowest pruned train loss {plain(found['lowest_loss'])}, {compared} the best of "
+        f"{found['sampled']:,} samples ({plain(found['best_of_sample_loss'])}); its pick is "
+        f"candidate {found['candidate']}"
+    )
+    if found["test_acc"] is None:
+        return text
+    return f"{text}, test accuracy {plain(found['test_acc'])}, rank {found['rank']:,}"
+
+
+def _range(record: Mapping[str, Any], lower: str, upper: str) -> str:
+    return f"[{signed(record[lower], 2)}, {signed(record[upper], 2)}]"
+
+
+def _aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{name:<15}{value}" for name, value in facts]
 
 
 def _correlation(summary: Mapping[str, Any], outcome: str) -> str:

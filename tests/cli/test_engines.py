@@ -181,3 +181,38 @@ def test_demo_without_a_terminal_prints_scatter_and_numbers(runs):
     assert "(45 points" in text
     assert re.search(r"tau accuracy [+-]\d\.\d{3} \(n 45, p ", text)
     assert "45 of 45 done" in text
+
+
+def test_both_wirings_are_two_runs_of_the_same_study_that_know_each_other(runs):
+    done = run("run", *TINY, "--wiring", "both", "--json")
+    assert done.returncode == 0, done.stderr
+    correct, released = json.loads(done.stdout)
+    assert (correct["wiring"], released["wiring"]) == ("correct", "released")
+    assert (correct["n_done"], released["n_done"]) == (3, 3)
+    assert correct["base_test_acc"] == released["base_test_acc"]
+    ours, theirs = (RunReader(runs / summary["id"]) for summary in (correct, released))
+    pair = {"correct": correct["id"], "released": released["id"]}
+    assert ours.config["wiring_pair"] == theirs.config["wiring_pair"] == pair
+    assert [ours.pruned(c) for c in range(3)] == [theirs.pruned(c) for c in range(3)]
+    assert ours.rows["seed"].tolist() == theirs.rows["seed"].tolist()
+    shown = json.loads(run("show", released["id"], "--json").stdout)
+    assert shown["paired_with"] == correct["id"]
+
+
+def test_both_wirings_detached_come_one_after_the_other(runs):
+    started = run("run", *TINY, "--wiring", "both", "--detach")
+    assert started.returncode == 0, started.stderr
+    first, second = (runs / name for name in started.stdout.split())
+    until(lambda: status_of(first) == "done", "the first run")
+    until(lambda: status_of(second) == "done", "the second run")
+    assert started.stderr.count(second.name) == 1
+
+
+def test_a_stop_of_the_first_wiring_leaves_the_second_queued(runs):
+    started = run("run", *LONG, "--wiring", "both", "--detach")
+    first, second = (runs / name for name in started.stdout.split())
+    until(lambda: retraining_began(first), "the first run's retraining")
+    assert run("stop", first.name).returncode == 0
+    until(lambda: status_of(first) == "stopped", "the stop")
+    until(lambda: not (first / "lock").exists(), "the engine's end")
+    assert status_of(second) == "queued"

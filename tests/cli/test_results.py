@@ -64,7 +64,8 @@ def test_runs_json_is_a_list_of_summary_objects(oracle_tui, make_run):
     for name, record in found.items():
         assert record["status"] in STATUSES
         assert set(summary_table(RunReader(run.parent / name)).columns) <= set(record)
-        assert record == oracle_tui("show", name, "--json").json
+        shown = oracle_tui("show", name, "--json").json
+        assert {key: shown[key] for key in record} == record
 
 
 def test_runs_lists_one_line_a_run(oracle_tui, make_run):
@@ -261,3 +262,39 @@ def test_the_shipped_example_can_be_shown_and_exported(oracle_tui):
     table = pd.read_csv(io.StringIO(oracle_tui("export", example.stem).out))
     assert len(table) == shown["n_total"]
     assert oracle_tui("runs", "--json").json == []
+
+
+def test_leaderboard_of_one_run_and_of_several(oracle_tui, make_run):
+    run, other = make_run(), make_run({"seed": "1"})
+    board = oracle_tui("leaderboard", run.name, "--json").json
+    assert board["outcome"] == "best_test_acc"
+    (scores,) = [one["scores"] for one in board["runs"]]
+    shown = oracle_tui("show", run.name, "--json").json
+    assert scores[0]["score"] == "pruned_train_loss"
+    assert scores[0]["tau"] == pytest.approx(shown["kendall_tau_acc"], abs=1e-9)
+    assert scores[0]["agreement"] == -scores[0]["tau"]
+    assert scores[1]["agreement"] is None  # the other score is constant here
+    both = oracle_tui("leaderboard", run.name, other.name, "--outcome", "last_test_loss", "--json")
+    assert [one["id"] for one in both.json["runs"]] == [run.name, other.name]
+    assert both.json["overall"][0]["runs"] == 2
+    text = oracle_tui("leaderboard", run.name, other.name)
+    assert (text.code, text.err) == (0, "")
+    assert "over 2 runs" in text.out
+    assert "nan" not in text.out.lower()
+    table = read_csv(oracle_tui("export", run.name, "--table", "leaderboard").out)
+    assert [row["score"] for row in table] == [one["score"] for one in scores]
+    assert float(table[0]["tau"]) == scores[0]["tau"]
+
+
+def test_show_gives_intervals_verdict_and_anomaly_range(oracle_tui, make_run):
+    run = make_run({"repeats": "2"}, finished=90)
+    shown = oracle_tui("show", run.name, "--json").json
+    assert shown["tau_acc_lower"] < shown["kendall_tau_acc"] < shown["tau_acc_upper"]
+    assert shown["tau_acc_bootstrap_lower"] <= shown["kendall_tau_acc"]
+    assert shown["verdict"] == "valid"
+    assert shown["anomaly_acc_lowest"] <= shown["anomaly_ratio_acc"] <= shown["anomaly_acc_highest"]
+    # Repeats that agree in all leave no noise.
+    assert shown["noise_ceiling"] == pytest.approx(1)
+    text = oracle_tui("show", run.name).out
+    for word in ("interval", "bootstrap", "verdict", "Oracle pruning holds here", "anomaly range"):
+        assert word in text

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from engine.control import create_run
 from engine.entries import read_entries
+from engine.own_scores import CriterionFile
 from engine.store.reader import RunReader
 
 SMALL = {
@@ -36,9 +37,14 @@ def make_run(
     """Returns a function that makes a queued run from entries."""
     monkeypatch.setenv("ORACLE_TUI_CACHE", str(shared_cache))
 
-    def make(entries: Mapping[str, str] | None = None, **more: str) -> Path:
-        spec = read_entries({**SMALL, **(entries or {}), **more})
-        return create_run(tmp_path / "runs", spec, "cpu")
+    def make(
+        entries: Mapping[str, str] | None = None,
+        criteria: Sequence[CriterionFile] = (),
+        **more: str,
+    ) -> Path:
+        own = [file.score for file in criteria]
+        spec = read_entries({**SMALL, **(entries or {}), **more}, None, own)
+        return create_run(tmp_path / "runs", spec, "cpu", criteria)
 
     return make
 

@@ -16,6 +16,8 @@ import pytest
 from scipy.stats import kendalltau
 
 from engine.entries import read_entries
+from engine.findings import search_findings
+from engine.own_scores import read_criterion
 from engine.store.reader import RunReader
 from engine.store.requests import send_request
 from engine.summary import summarise_run
@@ -211,3 +213,91 @@ def test_hash_and_name_follow_from_the_spec() -> None:
     spec = read_entries(SMALL)
     assert spec.hash == read_entries(SMALL).hash
     assert spec.hash != read_entries({**SMALL, "seed": "1"}).hash
+
+
+def test_a_study_with_scores_of_all_kinds_keeps_them_and_their_cost(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "first_filter.py"
+    file.write_text("def score(subject, candidates):\n    return [c[0][0] for c in candidates]\n")
+    own = read_criterion(file)
+    plain = make_run(repeats="1", epochs="1")
+    run = make_run({"scores": f"l1,taylor,{own.score}"}, criteria=[own], repeats="1", epochs="1")
+    work_through(plain)
+    work_through(run)
+    rows, base = table(run), table(plain)
+    first = rows["pruned"].map(lambda text: eval_pruned(text)[0])
+    assert (rows["first_filter"] == first).all()
+    assert rows[["l1", "taylor"]].notna().all(axis=None)
+    # Measuring more changes nothing else.
+    pd.testing.assert_frame_equal(rows[base.columns], base, check_exact=True)
+    config = RunReader(run).config
+    assert set(config["score_seconds"]) == set(config["score_names"])
+    assert config["score_seconds"]["pruned_train_loss"] > 0
+
+
+def test_a_broken_criterion_fails_the_run_with_one_sentence(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def score(subject, candidates):\n    return candidates[99]\n")
+    own = read_criterion(file)
+    run = make_run({"scores": own.score}, criteria=[own], repeats="1", epochs="1")
+    assert start(run).wait(120) == 1
+    reader = RunReader(run)
+    assert reader.status == "failed"
+    assert reader.message == f"{file}, line 2: IndexError: list index out of range."
+
+
+def test_searches_add_their_picks_as_candidates_after_the_sample(make_run: MakeRun) -> None:
+    entries = {"ratio": "0.5", "candidates": "12", "repeats": "2", "epochs": "1"}
+    run, plain = make_run({**entries, "search": "greedy,swap"}), make_run(entries)
+    work_through(run)
+    work_through(plain)
+    rows, config = table(run), RunReader(run).config
+    assert sorted(set(rows["candidate"])) == list(range(14))
+    assert rows["found_by"].tolist() == ["sample"] * 24 + ["greedy"] * 2 + ["swap"] * 2
+    assert rows["pruned"].nunique() == 14
+    # The sample is that of the study without a search, and so are the statistics over it.
+    sample = rows[rows["found_by"] == "sample"]
+    pd.testing.assert_frame_equal(sample[table(plain).columns], table(plain), check_exact=True)
+    for key in ("kendall_tau_acc", "n", "oracle_candidate", "anomaly_ratio_acc"):
+        assert summary(run)[key] == summary(plain)[key]
+    assert summary(run)["n_total"] == summary(run)["n_done"] == 28
+    best = sample["pruned_train_loss"].min()
+    for method, found in zip(("greedy", "swap"), config["search"], strict=True):
+        own = rows[rows["found_by"] == method]
+        assert (own["pruned_train_loss"] == found["pruned_train_loss"]).all()
+        assert found["best_of_sample_loss"] == pytest.approx(best, abs=1e-12)
+        assert found["lower_by"] == pytest.approx(best - found["lowest_loss"], abs=1e-12)
+        assert found["evaluated"] > 0
+    assert config["search"][1]["lowest_loss"] <= best
+    told = search_findings(config, RunReader(run).rows)
+    assert [one["candidate"] for one in told] == [12, 13]
+    means = rows.groupby("candidate")["best_test_acc"].mean()
+    assert told[0]["test_acc"] == pytest.approx(means[12])
+    assert told[0]["rank"] == 1 + (means.round(12) > means.round(12)[12]).sum()
+
+
+@pytest.mark.slow
+def test_a_kill_after_a_search_keeps_its_picks(make_run: MakeRun) -> None:
+    run = make_run(LONGER, ratio="0.5", search="greedy")
+    engine = start(run)
+    wait_for(lambda: len(finished(run)) > 0, "the first finished candidate", engine)
+    os.killpg(engine.pid, signal.SIGKILL)
+    engine.wait(60)
+    before = RunReader(run).config["search"]
+    work_through(run)
+    reader = RunReader(run)
+    assert reader.config["search"] == before
+    assert reader.status == "done"
+    assert len(finished(run)) == 50
+    assert [list(layer) for layer in before[0]["pruned"]] == reader.pruned(24)
+
+
+@pytest.mark.slow
+def test_a_search_that_saw_nothing_new_still_adds_another_candidate(make_run: MakeRun) -> None:
+    run = make_run(candidates="44", repeats="1", epochs="1", search="swap")
+    work_through(run)
+    rows = table(run)
+    assert rows["pruned"].nunique() == len(rows) == 45

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from engine.control import create_run, run_name
+from engine.control import create_pair, create_run, run_name
 from engine.entries import read_entries
 from engine.errors import UsageError
 from engine.presets import QUICK
@@ -57,3 +57,13 @@ def test_a_folder_where_nothing_can_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="not a folder"):
         create_run(tmp_path / "file", QUICK.spec)
+
+
+def test_a_pair_differs_in_the_wiring_alone_and_is_named_in_both(tmp_path):
+    correct, released = create_pair(tmp_path, QUICK.spec)
+    again, _ = create_pair(tmp_path, QUICK.spec)
+    assert again.name == f"{correct.name}-2"
+    specs = [StudySpec.from_json(RunReader(run).config["spec"]) for run in (correct, released)]
+    assert specs == [QUICK.spec, QUICK.spec.with_(wiring="released")]
+    pair = {"correct": correct.name, "released": released.name}
+    assert all(RunReader(run).config["wiring_pair"] == pair for run in (correct, released))

@@ -1,0 +1,147 @@
+"""What may be said of a run beyond its summary: intervals, the anomalies' range, the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UsageError
+from engine.scores import BASE_SCORES
+from engine.spec import StudySpec
+from engine.statistics import (
+    NoiseCeiling,
+    against_ceiling,
+    anomaly_ratio,
+    bootstrap_tau,
+    judge,
+    kendall,
+    noise_ceiling,
+    oracle_regret,
+    tau_interval,
+    top_overlap,
+)
+from engine.summary import finished_means, finished_rows, plain_scalars, sampled_rows
+
+TOP = 10
+
+
+def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) -> dict[str, Any]:
+    """Returns what the statistics say of the best-epoch outcomes, every value a JSON scalar.
+
+    The bootstrap comes with the end of a run: until then the live interval stands alone. What does
+    not exist is None.
+
+    Args:
+        config: The run's config.
+        status: The run's status.
+        rows: Rows of the store's dtype.
+
+    Raises:
+        UsageError: The config holds no valid spec.
+    """
+    spec = StudySpec.from_json(config["spec"])
+    columns = (BASE_SCORES[0], "best_test_acc", "best_test_loss")
+    rows = sampled_rows(config, rows)
+    _, means = finished_means(rows, spec.repeats, columns)
+    score, accuracy, loss = means.T
+    correlation, interval = kendall(score, accuracy), tau_interval(score, accuracy)
+    by_loss = tau_interval(score, loss)
+    verdict = judge(correlation, interval)
+    regret = oracle_regret(score, accuracy)
+    anomalies = anomaly_ratio(score, accuracy)
+    top = top_overlap(score, accuracy, TOP)
+    ceiling = ceiling_of(rows, spec.repeats, "best_test_acc")
+    adjusted = against_ceiling(correlation.value, ceiling)
+    record: dict[str, Any] = {
+        "tau_acc_lower": interval.lower,
+        "tau_acc_upper": interval.upper,
+        "tau_loss_lower": by_loss.lower,
+        "tau_loss_upper": by_loss.upper,
+        "tau_acc_bootstrap_lower": None,
+        "tau_acc_bootstrap_upper": None,
+        "interval_note": interval.note,
+        "verdict": str(verdict.finding),
+        "verdict_text": verdict.text,
+        "anomaly_acc_lowest": anomalies.lowest,
+        "anomaly_acc_highest": anomalies.highest,
+        "oracle_regret_acc": regret.regret,
+        "oracle_rank_acc": regret.rank or None,
+        "top_k": top.k,
+        "top_shared": top.shared,
+        "noise_between_repeats": ceiling.between_repeats,
+        "noise_ceiling": ceiling.ceiling,
+        "noise_ceiling_lower": ceiling.ceiling_lower,
+        "noise_ceiling_upper": ceiling.ceiling_upper,
+        "noise_free_tau_acc": adjusted.noise_free,
+        "noise_note": adjusted.note,
+        "paired_with": _other_wiring(config),
+    }
+    if status == "done":
+        report = bootstrap_tau(score, accuracy)
+        record["tau_acc_bootstrap_lower"] = report.lower
+        record["tau_acc_bootstrap_upper"] = report.upper
+    return plain_scalars(record)
+
+
+def search_findings(config: Mapping[str, Any], rows: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Returns, for each search of a run, its pick, its loss beside the sample's, and its outcome.
+
+    `test_acc` and `rank` (1 is best, among all finished candidates) are None until the pick's
+    retraining has ended.
+
+    Raises:
+        UsageError: The config holds no valid spec.
+    """
+    recorded = config.get("search")
+    if not isinstance(recorded, list):
+        return []
+    repeats = StudySpec.from_json(config["spec"]).repeats
+    candidates, means = finished_means(rows, repeats, ("best_test_acc",))
+    accuracy = dict(zip(candidates.tolist(), means[:, 0].tolist(), strict=True))
+    found = []
+    for one in recorded:
+        if not isinstance(one, Mapping):
+            continue
+        own = accuracy.get(one.get("candidate"))
+        rank = None if own is None else 1 + sum(other > own for other in accuracy.values())
+        found.append({**plain_scalars({k: one.get(k) for k in _SEARCHED}), "test_acc": own,
+                      "rank": rank})  # fmt: skip
+    return found
+
+
+_SEARCHED = (
+    "method",
+    "candidate",
+    "pruned_train_loss",
+    "lowest_loss",
+    "lowest_is_candidate",
+    "sampled",
+    "best_of_sample",
+    "best_of_sample_loss",
+    "lower_by",
+    "evaluated",
+    "seconds",
+)
+
+
+def _other_wiring(config: Mapping[str, Any]) -> str | None:
+    """Returns the id of the run that differs from this one in the wiring only, if it was made."""
+    pair = config.get("wiring_pair")
+    ids = list(pair.values()) if isinstance(pair, Mapping) else []
+    others = [one for one in ids if isinstance(one, str) and one != config["run_id"]]
+    return others[0] if len(ids) == 2 and others else None
+
+
+def ceiling_of(rows: NDArray[np.void], repeats: int, outcome: str) -> NoiseCeiling:
+    """Returns the noise ceiling of an outcome over the candidates with every repeat finished."""
+    done = finished_rows(rows)
+    done = done[np.lexsort((done["repeat"], done["candidate"]))]
+    candidates, counts = np.unique(done["candidate"], return_counts=True)
+    whole = np.isin(done["candidate"], candidates[counts == repeats])
+    values = done[outcome][whole].astype(np.float64)
+    if len(values) % repeats:
+        raise UsageError("A candidate of this run has a repeat twice.")
+    return noise_ceiling(values.reshape(-1, repeats))

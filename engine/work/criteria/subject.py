@@ -1,0 +1,94 @@
+"""What a criterion looks at: the base network, the data, and any pruned network it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.seeds import derive_seed
+from engine.work.bench import Bench, Pruned
+from engine.work.models import Network
+from engine.work.packs import Evaluation
+from engine.work.packs.solo import slim_network
+from engine.work.surgery import candidate_states, take_network
+
+Result = TypeVar("Result")
+
+# Called between steps with how many candidates' worth of work is done; may raise to break off.
+Tell = Callable[[int], None]
+Scores = Mapping[str, NDArray[np.float64]]
+
+
+class Subject:
+    """A study as a criterion sees it. What is computed once for all candidates it remembers."""
+
+    def __init__(self, bench: Bench) -> None:
+        """Takes the bench of the study."""
+        self.bench = bench
+        self._remembered: dict[Any, Any] = {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the pruned layers; a candidate holds one tuple of filters for each."""
+        return self.bench.spec.layers
+
+    @property
+    def train_images(self) -> Tensor:
+        """float32 (N, channels, height, width), normalised, on the device."""
+        return self.bench.data.train_images
+
+    @property
+    def train_labels(self) -> Tensor:
+        """int64 (N,), on the device."""
+        return self.bench.data.train_labels
+
+    @cached_property
+    def network(self) -> Network:
+        """The base network in eval mode, on the device; leave its parameters as they are."""
+        state = self.bench.base.state
+        network = slim_network(self.bench.spec.model_info, self.bench.data.classes, state)
+        return network.to(self.bench.device).eval()
+
+    def weight(self, layer: str) -> Tensor:
+        """The base network's weight of a layer, (filters, ...), float64 on the CPU."""
+        return self.bench.base.state[f"{layer}.weight"].detach().to("cpu", torch.float64)
+
+    def pruned_network(self, candidate: Pruned) -> Network:
+        """A candidate's own network, wired as the study says, in eval mode, on the device."""
+        spec = self.bench.spec
+        states = candidate_states(
+            self.bench.base.state, self.bench.plan, spec.layers, [candidate], spec.wiring
+        )
+        network = slim_network(spec.model_info, self.bench.data.classes, take_network(states, 0))
+        return network.to(self.bench.device).eval()
+
+    def seed(self, *purpose: str | int) -> int:
+        """A seed for one purpose; the same one gives the same seed."""
+        return derive_seed(self.bench.spec.seed, "scores", *purpose)
+
+    def train_sample(self, count: int, purpose: str) -> tuple[Tensor, Tensor]:
+        """Images and labels of at most `count` train images, drawn by the study's seed."""
+        generator = torch.Generator().manual_seed(self.seed(purpose))
+        chosen = torch.randperm(len(self.train_labels), generator=generator)[:count]
+        index = chosen.to(self.train_labels.device)
+        return self.train_images[index], self.train_labels[index]
+
+    def evaluation(self, candidates: Sequence[Pruned], tell: Tell) -> Evaluation:
+        """Pruned train loss and accuracy; those of the last call are remembered."""
+        key, found = self._remembered.get("evaluation", (None, None))
+        if key != tuple(candidates):
+            found = self.bench.score(candidates, tell)
+            self._remembered["evaluation"] = tuple(candidates), found
+        return cast(Evaluation, found)
+
+    def remember(self, what: str, compute: Callable[[], Result]) -> Result:
+        """Returns what `compute` gave the first time it was asked for under this name."""
+        if what not in self._remembered:
+            self._remembered[what] = compute()
+        return cast(Result, self._remembered[what])
