@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.catalog import ModelInfo
 from engine.folders import cache_folder, ensure_private
+from engine.scores import retraining_epochs
 from engine.spec import StudySpec
 
 # Multiply-adds a second of one core in the fused kernel, until a run has been measured here: the
@@ -42,9 +43,14 @@ def estimate(spec: StudySpec, device: str = "auto") -> Estimate:
 
 
 def study_work(spec: StudySpec) -> float:
-    """Returns the multiply-adds of pretraining and of all retrainings with their evaluations."""
+    """Returns the multiply-adds of pretraining and of all retrainings with their evaluations.
+
+    Short retrainings that are scores are among them; other scores cost little beside.
+    """
     pretraining = multiply_adds(spec.model_info, {}) * _passes(spec) * spec.pretrain.epochs
-    return pretraining + retraining_work(spec) * spec.rows
+    short = sum({retraining_epochs(score) or 0 for score in spec.scores})
+    whole = spec.rows + spec.rows / spec.repeats * short / spec.retrain.epochs
+    return pretraining + retraining_work(spec) * whole
 
 
 def retraining_work(spec: StudySpec) -> float:

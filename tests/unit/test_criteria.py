@@ -22,7 +22,7 @@ from engine.work.bench import Bench
 from engine.work.criteria import Scorer, Subject
 from engine.work.criteria.filters import gates, in_average_filters, per_filter, removed_importance
 from engine.work.criteria.losses import has_batchnorm, recalibrate
-from engine.work.criteria.magnitude import fpgm, l1_norm, l2_norm, lamp
+from engine.work.criteria.magnitude import fpgm, l1_norm, l2_norm, lamp, norm_scale
 from engine.work.criteria.sensitivity import (
     brain_damage,
     fisher_diagonal,
@@ -36,14 +36,14 @@ from engine.work.criteria.sensitivity import (
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.models import build_model, slice_plan
 from engine.work.pretraining import BaseNetwork
-from engine.work.surgery import LayerPlan, Slice
+from engine.work.surgery import LayerPlan, Slice, plan_from_graph
 
 torch.set_num_threads(1)
 
 EVERYTHING = "all"
 
 
-def bench_of(spec: StudySpec, images: int = 600) -> Bench:
+def bench_of(spec: StudySpec, images: int = 256) -> Bench:
     """A bench with a random base network on real digits."""
     whole = load_dataset(spec.dataset_info, download=False)
     data = ImageData(
@@ -151,8 +151,8 @@ def test_hessian_diagonal_is_unbiased_where_it_has_no_noise() -> None:
 
 
 def test_gradient_in_pieces_is_the_gradient_of_the_mean(subject: Subject) -> None:
-    images, labels = subject.train_sample(600, "any")
-    images, labels = images.repeat(2, 1, 1, 1), labels.repeat(2)
+    images, labels = subject.train_sample(256, "any")
+    images, labels = images.repeat(5, 1, 1, 1), labels.repeat(5)
     found = loss_gradient(subject.network, images, labels)
     loss = nn.functional.cross_entropy(subject.network(images), labels)
     expected = torch.autograd.grad(loss, list(subject.network.parameters()))
@@ -286,8 +286,13 @@ def test_batchnorm_scale_is_torch_prunings() -> None:
     graph = torch_pruning.DependencyGraph().build_dependency(network, image)
     group = graph.get_pruning_group(network[0], pruning.prune_conv_out_channels, [0, 1, 2, 3])
     expected = theirs.BNScaleImportance()(group).detach()
-    ours = in_average_filters({"0": network[1].weight.detach().abs().double().numpy()})["0"]
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    plan = plan_from_graph(network, image, ["0", "3"])
+    found = norm_scale(network.state_dict(), plan["0"])
+    np.testing.assert_allclose(found / found.mean(), expected, rtol=1e-5)
+    assert np.isnan(norm_scale(network.state_dict(), plan["3"])).all()
+    parameters = dict(network.named_parameters())
+    assert [part.tensor for part in gates(plan["0"], parameters)] == ["1.weight", "1.bias"]
+    assert [part.tensor for part in gates(plan["3"], parameters)] == ["3.weight", "3.bias"]
 
 
 # Whole scores of a study.

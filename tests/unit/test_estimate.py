@@ -6,7 +6,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.catalog import MODELS, ModelInfo
 from engine.entries import read_entries
-from engine.estimate import duration_text, estimate, multiply_adds, remember_rate, study_work
+from engine.estimate import (
+    duration_text,
+    estimate,
+    multiply_adds,
+    remember_rate,
+    retraining_work,
+    study_work,
+)
 from engine.work.models import build_model
 
 
@@ -47,3 +54,18 @@ def test_a_measured_rate_replaces_the_guess() -> None:
 )
 def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_short_retrainings_count_once_for_each_candidate():
+    plain = read_entries({"epochs": "10", "repeats": "2", "scores": "l1"})
+    short = read_entries({"epochs": "10", "repeats": "2", "scores": "short_retrain_acc_2"})
+    both = read_entries(
+        {
+            "epochs": "10",
+            "repeats": "2",
+            "scores": "short_retrain_acc_2,short_retrain_train_acc_2",
+        }
+    )
+    more = study_work(short) - study_work(plain)
+    assert more == pytest.approx(retraining_work(plain) * 45 * 2 / 10)
+    assert study_work(both) == study_work(short)

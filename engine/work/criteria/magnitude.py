@@ -12,6 +12,7 @@ from torch import Tensor
 from engine.work.bench import Pruned
 from engine.work.criteria.filters import in_average_filters, removed_importance
 from engine.work.criteria.subject import Scores, Subject, Tell
+from engine.work.surgery import LayerPlan, State
 
 FilterImportance = Callable[[Tensor], Tensor]
 
@@ -76,8 +77,10 @@ def batchnorm_scale(subject: Subject, candidates: Sequence[Pruned], tell: Tell) 
     """
 
     def importance() -> dict[str, NDArray[np.float64]]:
-        found = {layer: _scale_after(subject, layer) for layer in subject.layers}
-        return in_average_filters(found)
+        state, plan = subject.bench.base.state, subject.bench.plan
+        return in_average_filters(
+            {layer: norm_scale(state, plan[layer]) for layer in subject.layers}
+        )
 
     return {
         "bn_scale": removed_importance(
@@ -86,8 +89,8 @@ def batchnorm_scale(subject: Subject, candidates: Sequence[Pruned], tell: Tell) 
     }
 
 
-def _scale_after(subject: Subject, layer: str) -> NDArray[np.float64]:
-    state, plan = subject.bench.base.state, subject.bench.plan[layer]
+def norm_scale(state: State, plan: LayerPlan) -> NDArray[np.float64]:
+    """Returns |gamma| of the BatchNorm behind each filter, float64[filters]; NaN without one."""
     for part in plan.following:
         owner = part.tensor.rpartition(".")[0]
         if part.dim == 0 and part.tensor.endswith(".weight") and f"{owner}.running_mean" in state:
