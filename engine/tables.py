@@ -23,10 +23,11 @@ def candidates_table(run: RunReader) -> pd.DataFrame:
     rows = run.rows
     layers = run.config["layers"]
     distinct, place = np.unique(rows["candidate"], return_inverse=True)
-    pruned = [
-        json.dumps(dict(zip(layers, run.pruned(int(candidate)), strict=True)))
-        for candidate in distinct
-    ]
+    pruned = []
+    for candidate in distinct:
+        indices = run.pruned(int(candidate))
+        known = any(indices)  # an imported run may not say which filters went
+        pruned.append(json.dumps(dict(zip(layers, indices, strict=True))) if known else None)
     columns: dict[str, Any] = {
         "id": run.config["run_id"],
         "candidate": rows["candidate"],
@@ -93,7 +94,7 @@ def export_csv(runs: Sequence[RunReader], table: str) -> bytes:
     other scores have their own columns, empty for the rest.
 
     Raises:
-        UsageError: A run holds no valid spec.
+        UsageError: A run holds no valid spec or origin.
     """
     frames = [TABLES[table](run) for run in runs]
     joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
