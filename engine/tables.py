@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.analysis import analyse
+from engine.comparison import comparison_record
 from engine.findings import search_findings
 from engine.leaderboard import leaderboard
 from engine.outcomes import OUTCOMES
@@ -79,11 +81,17 @@ def leaderboard_table(run: RunReader) -> pd.DataFrame:
     return table
 
 
+def compare_table(run: RunReader) -> pd.DataFrame:
+    """Returns the run beside the published panel of the same study as a table of one row."""
+    return pd.DataFrame([comparison_record(analyse(run))])
+
+
 TABLES: Mapping[str, Callable[[RunReader], pd.DataFrame]] = {
     "candidates": candidates_table,
     "summary": summary_table,
     "curves": curves_table,
     "leaderboard": leaderboard_table,
+    "compare": compare_table,
 }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.store.listing import RunListing
 
 _SETTLED = frozenset({"done", "failed", "stopped"})
-_TABLES = ("candidates", "summary", "curves", "leaderboard")
+_TABLES = ("candidates", "summary", "curves", "leaderboard", "compare")
 
 
 @click.command()
