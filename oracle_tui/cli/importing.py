@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def import_(
         )
     groups, total = _read(paths, columns, logs=logs)
     origin = _origin(paths, logs, total, known)
-    folders = _make_all(groups, name, paths[0], origin, unit)
+    usual_name = "imported" if by else f"imported-{paths[0].stem}"
+    folders = _make_all(groups, name or usual_name, by, origin, unit)
     for folder in folders:
         if not as_json:
             print_line(folder.name)
@@ -111,12 +113,12 @@ def _read(
 
 def _make_all(
     groups: Mapping[str, Sequence[Measurement]],
-    name: str | None,
-    first: Path,
+    name: str,
+    by: str,
     origin: Origin,
     unit: str,
 ) -> list[Path]:
-    """Makes all runs or none."""
+    """Makes all runs or none; those of a split table are told apart by their value."""
     from engine.imports import make_run
     from engine.imports.measurements import with_accuracies_as_fractions
 
@@ -124,9 +126,11 @@ def _make_all(
     try:
         for group, measurements in groups.items():
             fractions, found_unit = with_accuracies_as_fractions(measurements, unit)
-            called = "-".join(filter(None, (name or (group and "imported") or
-                                            f"imported-{first.stem}", group)))  # fmt: skip
-            folder = make_run(chosen_runs_folder(), _folder_name(called), fractions, origin)
+            called, known = name, origin
+            if by:
+                called = f"{name}-{group}"
+                known = replace(origin, source=f"{origin.source}, {by} = {group}"[:200])
+            folder = make_run(chosen_runs_folder(), _folder_name(called), fractions, known)
             folders.append(folder)
             _tell(folder, fractions, found_unit)
     except BaseException:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import UsageError
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
-from oracle_tui.cli.output import print_json, print_line, print_table
+from oracle_tui.cli.output import print_json, print_line, print_table, write_file
 from oracle_tui.formats import tau_with_n
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
     if output is None or output == "-":
         click.echo(data, nl=False)
     else:
-        _write(Path(output), data)
+        write_file(Path(output), data)
 
 
 def find_any(text: str) -> Path:
@@ -115,16 +114,3 @@ def _record(listing: RunListing) -> dict[str, Any]:
     from oracle_tui.cli.summaries import run_summary
 
     return {**run_summary(listing.path), "id": listing.id}
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Writes the whole file or leaves what stood there; a pipe or device is written into."""
-    from engine.store.disk import replace_file
-
-    try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)
-        else:
-            replace_file(target.resolve(), data)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error
