@@ -1,15 +1,18 @@
-"""A run as a figure for a paper, drawn like the published panels. Needs the `figure` extra."""
+"""Runs as figures for a paper, drawn like the published panels. Needs the `figure` extra."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from engine.analysis import RunAnalysis
+from engine.comparison import beside_the_paper
 from engine.errors import UsageError
+from engine.statistics.verdict import TAU_THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +51,29 @@ def draw_figure(run: RunAnalysis, kind: Format, outcome: Outcome = "accuracy") -
             f"{run.id} has no finished candidate with a pruned train loss and a test {outcome} "
             "to draw."
         )
+    return _file(lambda: _draw(run, values, known, outcome), kind, f"{run.id}/{outcome}")
+
+
+def draw_taus(runs: Sequence[RunAnalysis], kind: Format) -> bytes:
+    """Returns tau of several runs with their intervals below each other, as a file.
+
+    Beside a run that the paper studied too stands the published tau with the interval that its n
+    allows; the dotted line is the paper's threshold for accuracy.
+
+    Args:
+        runs: The runs, drawn from the top.
+        kind: The format of the file.
+
+    Raises:
+        UsageError: No run has a tau, or matplotlib is not installed.
+    """
+    if not any(np.isfinite(run.by_accuracy.tau) for run in runs):
+        raise UsageError("None of these runs has a tau yet; a figure needs one.")
+    return _file(lambda: _draw_taus(runs), kind, "/".join(run.id for run in runs))
+
+
+def _file(draw: Callable[[], Figure], kind: Format, salt: str) -> bytes:
+    """Returns a drawing as a file, whatever the settings of this machine are."""
     matplotlib = _matplotlib()
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Neither a person's settings nor a font without some letter of a title may change this.
@@ -56,17 +82,16 @@ def draw_figure(run: RunAnalysis, kind: Format, outcome: Outcome = "accuracy") -
         matplotlib.rcParams.update(
             {
                 "svg.fonttype": "none",
-                "svg.hashsalt": f"{run.id}/{outcome}",
+                "svg.hashsalt": salt,
                 "pdf.fonttype": 42,
                 # Titles come from files; a dollar sign in one is no formula.
                 "text.parse_math": False,
                 "text.usetex": False,
             }
         )
-        figure = _draw(run, values, known, outcome)
         file = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
-        figure.savefig(file, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
+        draw().savefig(file, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
     return file.getvalue()
 
 
@@ -108,6 +133,48 @@ def _draw(run: RunAnalysis, values: Any, known: Any, outcome: Outcome) -> Figure
     axes.set_xlabel("pruned train loss")
     axes.set_ylabel(f"final test {outcome}")
     axes.set_title(f"{_shortened(run.facts.title)}\n{_numbers(run, outcome)}", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, framealpha=0.85)
+    return figure
+
+
+def _draw_taus(runs: Sequence[RunAnalysis]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 1.4 + 0.42 * len(runs)), layout="constrained")
+    axes = figure.add_subplot()
+    papers = [beside_the_paper(run) for run in runs]
+    theirs = [(place, paper.tau.theirs) for place, paper in enumerate(papers) if paper]
+    ours = [(place, run.by_accuracy) for place, run in enumerate(runs)]
+    for taus, offset, marker, colour, label in (
+        (ours, 0.0, "o", _ORACLE, "this run"),
+        (theirs, 0.22, "s", _ANOMALY, "published"),
+    ):
+        known = [(place, tau) for place, tau in taus if np.isfinite(tau.lower)]
+        if known:
+            values = np.array([tau.tau for _, tau in known])
+            ends = np.array([(tau.lower, tau.upper) for _, tau in known]).T
+            axes.errorbar(
+                values,
+                [place + offset for place, _ in known],
+                xerr=np.abs(ends - values),
+                fmt=marker,
+                color=colour,
+                markerfacecolor=colour if offset == 0 else "white",
+                capsize=3,
+                markersize=5,
+                label=label,
+            )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(-TAU_THRESHOLD, color="black", linewidth=0.8, linestyle=":")
+    labels = [
+        f"{_shortened(run.facts.title)}{f', {run.facts.wiring}' if run.facts.wiring else ''} "
+        f"(n {run.by_accuracy.n:,})"
+        for run in runs
+    ]
+    axes.set_yticks(range(len(runs)), labels, fontsize=8)
+    axes.set_ylim(len(runs) - 0.5, -0.5)
+    axes.set_xlabel("Kendall's tau, pruned train loss and final accuracy", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, framealpha=0.85)
     return figure

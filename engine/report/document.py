@@ -12,7 +12,7 @@ import numpy as np
 from engine import __version__
 from engine.analysis import RunAnalysis, analyse
 from engine.comparison import beside_the_paper, comparison_record, wiring_pairs, wiring_record
-from engine.figures import draw_figure
+from engine.figures import draw_figure, draw_taus
 from engine.report.html import facts, inline_svg, page, table, text
 from engine.report.numbers import find, interval, number_lines, p_text, share, signed
 from engine.store.reader import RunReader
@@ -56,6 +56,8 @@ def _overview(runs: Sequence[RunAnalysis]) -> Iterator[str]:
          "test accuracy", "paper's tau", "differs"),
         (_overview_row(comparison_record(run)) for run in runs),
     )  # fmt: skip
+    if any(np.isfinite(run.by_accuracy.tau) for run in runs):
+        yield inline_svg(draw_taus(runs, "svg"), "taus")
     pairs = [wiring_record(pair) for pair in wiring_pairs(runs)]
     if pairs:
         yield "<h3>One wiring beside the other</h3>"

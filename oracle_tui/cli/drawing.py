@@ -12,7 +12,7 @@ from oracle_tui.cli.output import write_file
 
 
 @click.command()
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
 @click.option(
     "-o", "--out", required=True, metavar="FILE", help="A name ending in pdf, svg or png."
 )
@@ -21,21 +21,27 @@ from oracle_tui.cli.output import write_file
     type=click.Choice(("accuracy", "loss")),
     default="accuracy",
     show_default=True,
-    help="What the pruned train loss is drawn against.",
+    help="What one run's pruned train loss is drawn against.",
 )
 @runs_dir_option
-def figure(run: str, out: str, outcome: str) -> None:
-    """Draw a run like the paper's panels, as PDF, SVG or PNG."""
-    from engine.figures import FORMATS, OUTCOMES, draw_figure
+def figure(runs: tuple[str, ...], out: str, outcome: str) -> None:
+    """Draw a run like the paper's panels, or the taus of several with their intervals."""
+    from engine.figures import FORMATS, OUTCOMES, draw_figure, draw_taus
     from oracle_tui.cli.comparing import analyse_all
 
     ending = Path(out).suffix.lower().removeprefix(".")
     kind = next((known for known in FORMATS if known == ending), None)
     if kind is None:
         raise UsageError(f"A figure is a file ending in .{', .'.join(FORMATS)}, not {out!r}.")
-    (analysis,) = analyse_all((run,))
     chosen = next(known for known in OUTCOMES if known == outcome)
-    write_file(Path(out), draw_figure(analysis, kind, chosen))
+    analyses = analyse_all(runs)
+    if len(analyses) == 1:
+        data = draw_figure(analyses[0], kind, chosen)
+    elif chosen == "accuracy":
+        data = draw_taus(analyses, kind)
+    else:
+        raise UsageError("Taus of several runs are drawn for accuracy; leave --outcome away.")
+    write_file(Path(out), data)
 
 
 @click.command()

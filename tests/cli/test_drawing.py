@@ -104,6 +104,23 @@ def test_the_same_run_gives_the_same_bytes(oracle_tui, make_run, tmp_path, kind)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_several_runs_are_drawn_as_taus_with_intervals(oracle_tui, make_run, tmp_path):
+    names = [make_run({"dataset": "mnist"}).name, make_run({"wiring": "released"}).name,
+             make_run({"seed": "1"}, finished=0, status="stopped").name]  # fmt: skip
+    out = tmp_path / "taus.svg"
+    assert oracle_tui("figure", *names, "-o", str(out)).code == 0
+    said = [text.text for text in ET.parse(out).iter(f"{SVG}text")]
+    assert "LeNet5-Mini · mnist · conv1 · 0.2, correct (n 45)" in said
+    assert "LeNet5-Mini · mnist-5k · conv1 · 0.2, released (n 45)" in said
+    assert "LeNet5-Mini · mnist-5k · conv1 · 0.2, correct (n 0)" in said
+    assert {"this run", "published"} <= set(said)
+    refused = oracle_tui("figure", *names, "-o", str(out), "--outcome", "loss")
+    assert (refused.code, "leave --outcome away" in refused.err) == (2, True)
+    nothing = make_run({"seed": "2"}, finished=0, status="stopped").name
+    refused = oracle_tui("figure", names[2], nothing, "-o", str(out))
+    assert (refused.code, "needs one" in refused.err) == (2, True)
+
+
 def test_a_live_run_is_drawn_as_far_as_it_is(oracle_tui, make_run, tmp_path):
     run = make_run(finished=10, status="stopped")
     out = tmp_path / "f.svg"
