@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.finding import find_shown_runs
+from oracle_tui.cli.options import json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
 from oracle_tui.formats import DASH, p_value, percent, plain, signed
 
@@ -54,14 +55,11 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 def analyse_all(runs: tuple[str, ...]) -> list[RunAnalysis]:
     """Returns the analyses of the runs that a person named, each once, in this order."""
     from engine.analysis import analyse
-    from engine.store.listing import find_run
     from engine.store.reader import RunReader
     from oracle_tui.cli.summaries import believed_status
 
-    folder = chosen_runs_folder()
-    paths = dict.fromkeys(find_run(folder, run) for run in runs)
     analyses = []
-    for path in paths:
+    for path in find_shown_runs(runs):
         with RunReader(path) as reader:
             analyses.append(analyse(reader, believed_status(path, reader.status)))
     return analyses

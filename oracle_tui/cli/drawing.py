@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from engine.errors import UsageError
-from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
+from oracle_tui.cli.finding import find_shown_runs
+from oracle_tui.cli.options import runs_dir_option
 from oracle_tui.cli.output import write_file
 
 
@@ -51,11 +52,10 @@ def figure(runs: tuple[str, ...], out: str, outcome: str) -> None:
 def report(runs: tuple[str, ...], output: str) -> None:
     """Write a report of one or several runs as one HTML file that needs nothing else."""
     from engine.report import write_report
-    from engine.store.listing import find_run
     from engine.store.reader import RunReader
     from oracle_tui.cli.summaries import believed_status
 
-    folder = chosen_runs_folder()
-    paths = dict.fromkeys(find_run(folder, run) for run in runs)
-    named = [(path, believed_status(path, RunReader(path).status)) for path in paths]
+    named = [
+        (path, believed_status(path, RunReader(path).status)) for path in find_shown_runs(runs)
+    ]
     write_file(Path(output), write_report(named))

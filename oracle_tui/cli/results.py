@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table, write_file
@@ -60,7 +60,7 @@ def show(run: str, as_json: bool) -> None:
     """Show one run: what is studied, how far it is, and its statistics."""
     from oracle_tui.cli.summaries import findings_lines, run_findings, run_summary, summary_lines
 
-    path = find_any(run)
+    path = find_shown_run(run)
     summary = run_summary(path)
     findings = run_findings(path)
     if as_json:
@@ -82,29 +82,11 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
     from engine.store.reader import RunReader
     from engine.tables import export_csv
 
-    data = export_csv([RunReader(find_any(run)) for run in runs], table)
+    data = export_csv([RunReader(find_shown_run(run)) for run in runs], table)
     if output is None or output == "-":
         click.echo(data, nl=False)
     else:
         write_file(Path(output), data)
-
-
-def find_any(text: str) -> Path:
-    """Returns the run that is meant, among the shipped examples where the person's runs lack it.
-
-    Raises:
-        UsageError: None or several match; it speaks of the person's runs.
-    """
-    from engine.store.listing import find_run
-    from oracle_tui.reading import example_folders
-
-    try:
-        return find_run(chosen_runs_folder(), text)
-    except UsageError:
-        for folder in example_folders():
-            with contextlib.suppress(UsageError):
-                return find_run(folder, text)
-        raise
 
 
 def _record(listing: RunListing) -> dict[str, Any]:

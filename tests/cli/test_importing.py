@@ -11,7 +11,8 @@ from scipy.stats import kendalltau
 from engine.imports import lines as import_lines
 from engine.statistics import read_published
 from engine.store.reader import RunReader
-from oracle_tui.reading import RunFollower, RunLister
+from oracle_tui.listing import RunLister
+from oracle_tui.reading import RunFollower
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = Path(
