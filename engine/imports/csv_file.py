@@ -29,7 +29,7 @@ _USUAL = {
     "repeat": ("repeat",),
 }
 _FLAGS = {"accuracy": "acc"}
-_PRUNED = "pruned"
+_PRUNED, _STATUS = "pruned", "status"
 _MAX_COLUMNS = 1_000
 _DELIMITERS = ",;\t"
 
@@ -118,6 +118,7 @@ def _read_one(path: Path, columns: Columns) -> Iterator[tuple[str, Measurement]]
             score=number(cells[at["score"]], "score", line),
             outcomes=outcomes,
             pruned=_pruned(cells[header.index(_PRUNED)], line) if _PRUNED in header else None,
+            diverged=_STATUS in header and cells[header.index(_STATUS)].strip() == "diverged",
         )
         yield cells[at["by"]].strip() if "by" in at else "", measurement
 

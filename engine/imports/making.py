@@ -157,7 +157,13 @@ def _rows(
     rows = empty_rows(len(measurements), SCORE_NAMES)
     rows["candidate"], rows["repeat"] = candidates, repeats
     rows["pruned_train_loss"] = [one.score for one in measurements]
-    rows["status"] = [RowStatus.DONE if one.retrained else RowStatus.SCORED for one in measurements]
+    rows["status"] = [_status(one) for one in measurements]
     for name in dict.fromkeys(name for one in measurements for name in one.outcomes):
         rows[name] = [one.outcomes.get(name, np.nan) for one in measurements]
     return rows
+
+
+def _status(one: Measurement) -> RowStatus:
+    if one.diverged:
+        return RowStatus.DIVERGED
+    return RowStatus.DONE if one.retrained else RowStatus.SCORED

@@ -30,6 +30,7 @@ class Measurement:
         score: Pruned train loss; NaN where not known.
         outcomes: Columns of a run's rows by name, such as `best_test_acc`; NaN where not known.
         pruned: Indices of the removed filters, per layer, or None.
+        diverged: Whether the file says that the retraining met a loss that is not finite.
     """
 
     place: str
@@ -38,11 +39,12 @@ class Measurement:
     score: float
     outcomes: dict[str, float] = field(default_factory=dict)
     pruned: Pruned | None = None
+    diverged: bool = False
 
     @property
     def retrained(self) -> bool:
         """Whether there is an outcome at all."""
-        return any(not math.isnan(value) for value in self.outcomes.values())
+        return self.diverged or any(not math.isnan(value) for value in self.outcomes.values())
 
 
 def number(text: str, what: str, line: Line) -> float:

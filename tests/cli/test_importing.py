@@ -137,6 +137,12 @@ def test_our_own_export_comes_back(oracle_tui, make_run, write):
     assert rows[1][0]["pruned"] == '{""layer1"": [0, 1]}'.replace('""', '"')
 
 
+def test_a_diverged_retraining_stays_one(oracle_tui, write, own_folders):
+    text = "pruned_train_loss,test_acc,status\n0.1,,diverged\n0.2,0.9,done\n0.3,,scored\n"
+    assert oracle_tui("import", write("a.csv", text)).code == 0
+    assert RunReader(only_run(own_folders)).rows["status"].tolist() == [3, 2, 1]
+
+
 def test_without_candidates_every_row_is_one(oracle_tui, write):
     text = "before;after\n0.5;97\n0.4;98\n0.3;99\n"
     answer = oracle_tui("import", write("a.csv", text), *COLUMNS[:4], "--json")
