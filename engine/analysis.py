@@ -78,9 +78,7 @@ def analyse(run: RunReader, status: str = "") -> RunAnalysis:
     """
     facts = facts_of(run.config)
     columns = ("pruned_train_loss", "best_test_acc", "best_test_loss")
-    candidates, means = finished_means(
-        sampled_rows(run.config, run.rows), facts.repeats, columns
-    )
+    candidates, means = finished_means(sampled_rows(run.config, run.rows), facts.repeats, columns)
     score, accuracy, loss = (np.ascontiguousarray(column) for column in means.T)
     return RunAnalysis(
         id=run.config["run_id"],

@@ -13,6 +13,7 @@ from engine import __version__
 from engine.analysis import RunAnalysis, analyse
 from engine.comparison import beside_the_paper, comparison_record, wiring_pairs, wiring_record
 from engine.figures import draw_figure, draw_taus
+from engine.leaderboard import leaderboard
 from engine.report.html import facts, inline_svg, page, table, text
 from engine.report.numbers import find, interval, number_lines, p_text, share, signed
 from engine.store.reader import RunReader
@@ -110,6 +111,7 @@ def _run_section(run: RunAnalysis, reader: RunReader, name: str) -> Iterator[str
     yield "<h3>Numbers</h3>"
     yield facts(number_lines(run, found))
     yield from _paper_section(run)
+    yield from _scores_section(reader)
     yield from _candidates_section(run, reader)
     yield "<h3>Study</h3>"
     yield facts(_study_lines(run))
@@ -137,6 +139,31 @@ def _paper_section(run: RunAnalysis) -> Iterator[str]:
     if paper.otherwise:
         lines.append(("not the same otherwise", "; ".join(paper.otherwise)))
     yield facts(lines)
+
+
+def _scores_section(reader: RunReader) -> Iterator[str]:
+    """Yields the scores as predictors of accuracy, the best first, where there are several."""
+    standings = leaderboard(reader.config, reader.rows)
+    if len(standings) < 2:
+        return
+    yield "<h3>Scores as predictors of accuracy</h3>"
+    yield table(
+        ("score", "n", "tau", "agreement", "95 %", "regret", "rank of its pick", "seconds"),
+        (
+            (
+                one.title,
+                f"{one.n:,}",
+                signed(one.tau),
+                signed(one.agreement),
+                _ends(_known(one.agreement_lower), _known(one.agreement_upper)),
+                f"{one.regret:.4f}" if np.isfinite(one.regret) else "-",
+                f"{one.rank:,}" if one.rank else "-",
+                f"{one.seconds:.1f}" if np.isfinite(one.seconds) else "-",
+            )
+            for one in standings
+        ),
+    )
+    yield "<p><small>Agreement is tau with the sign that a good predictor has positive.</small></p>"
 
 
 def _candidates_section(run: RunAnalysis, reader: RunReader) -> Iterator[str]:
@@ -186,6 +213,10 @@ def _study_lines(run: RunAnalysis) -> Iterator[tuple[str, str]]:
 
 def _float(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else _NAN
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _ends(lower: Any, upper: Any) -> str:

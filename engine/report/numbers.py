@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis import RunAnalysis
+from engine.findings import ceiling_of
 from engine.statistics import (
     AdjustedTau,
     AnomalyInterval,
@@ -22,11 +23,10 @@ from engine.statistics import (
     bootstrap_tau,
     judge,
     kendall,
-    noise_ceiling,
     oracle_regret,
     top_overlap,
 )
-from engine.summary import finished_rows
+from engine.summary import sampled_rows
 
 TOP = 10
 
@@ -65,7 +65,7 @@ def find(run: RunAnalysis, rows: NDArray[np.void]) -> Findings:
     """
     by_accuracy = bootstrap_tau(run.score, run.accuracy)
     by_loss = bootstrap_tau(run.score, run.loss)
-    ceiling = noise_ceiling(_by_repeat(run, rows))
+    ceiling = ceiling_of(sampled_rows(run.config, rows), run.facts.repeats, "best_test_acc")
     return Findings(
         by_accuracy=by_accuracy,
         by_loss=by_loss,
@@ -138,17 +138,6 @@ def _ceiling(found: Findings) -> str:
         f"than {ceiling.ceiling:.3f} [{ceiling.ceiling_lower:.3f}, {ceiling.ceiling_upper:.3f}]"
         f"{adjusted}"
     )
-
-
-def _by_repeat(run: RunAnalysis, rows: NDArray[np.void]) -> NDArray[np.float64]:
-    """Returns the accuracies of finished candidates, one column a repeat."""
-    done = finished_rows(rows)
-    done = done[np.isin(done["candidate"], run.candidates)]
-    done = done[np.lexsort((done["repeat"], done["candidate"]))]
-    repeats = run.facts.repeats
-    if len(done) != len(run.candidates) * repeats:  # a candidate has more repeats than it should
-        return np.full((0, 1), np.nan)
-    return np.asarray(done["best_test_acc"], np.float64).reshape(-1, repeats)
 
 
 def signed(value: float) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.options import json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
-from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.formats import p_value, plain, signed
 
 if TYPE_CHECKING:

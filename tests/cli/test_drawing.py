@@ -172,6 +172,7 @@ def test_a_report_of_one_run(oracle_tui, make_run, tmp_path):
         "repeats agree with tau +1.000",
         "0.0500 of accuracy below the best; the oracle is number 2 of 45",
         "conv102_lr2",
+        "Scores as predictors of accuracy",
         "wiring correct, theirs released",
         "conv1: 0, 1",
         "15 ep, 0.01 -> 0.001@10, wd 0.0001",
