@@ -104,6 +104,7 @@ MODELS: Mapping[str, ModelInfo] = {
 
 _MNIST = ((0.1307,), (0.3081,))
 _FASHION = ((0.2860,), (0.3530,))
+_KMNIST = ((0.1918,), (0.3483,))
 
 DATASETS: Mapping[str, DatasetInfo] = {
     info.name: info
@@ -130,6 +131,9 @@ DATASETS: Mapping[str, DatasetInfo] = {
             10_000,
             *_FASHION,
             "Debian's dataset-fashion-mnist, or downloaded through torchvision",
+        ),
+        DatasetInfo(
+            "kmnist", "KMNIST", 10, 1, 60_000, 10_000, *_KMNIST, "downloaded through torchvision"
         ),
     )
 }

@@ -37,7 +37,7 @@ def create_run(
     Raises:
         UsageError: The folder cannot be made or written, or the file of a score is not given.
     """
-    folder = _free_folder(runs_folder, spec)
+    folder = free_folder(runs_folder, run_name(spec))
     RunWriter.create(folder, run_config(spec, folder.name, device, criteria))
     return folder
 
@@ -54,7 +54,7 @@ def create_pair(
     both under `wiring_pair`. Arguments and errors as in `create_run`.
     """
     specs = {wiring: spec.with_(wiring=wiring) for wiring in WIRINGS}
-    folders = {wiring: _free_folder(runs_folder, one) for wiring, one in specs.items()}
+    folders = {wiring: free_folder(runs_folder, run_name(one)) for wiring, one in specs.items()}
     pair = {wiring: folder.name for wiring, folder in folders.items()}
     for wiring, folder in folders.items():
         config = run_config(specs[wiring], folder.name, device, criteria)
@@ -62,9 +62,13 @@ def create_pair(
     return tuple(folders.values())
 
 
-def _free_folder(runs_folder: Path, spec: StudySpec) -> Path:
+def free_folder(runs_folder: Path, name: str) -> Path:
+    """Returns the folder for a new run of that name, or of that name with `-2`, `-3` after it.
+
+    Raises:
+        UsageError: The folder of runs cannot be made or written, or is full of them.
+    """
     ensure_private(runs_folder)
-    name = run_name(spec)
     for folder in (runs_folder / name, *(runs_folder / f"{name}-{i}" for i in range(2, 10_000))):
         if not folder.exists():
             return folder

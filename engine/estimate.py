@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def estimate(spec: StudySpec, device: str = "auto") -> Estimate:
     guess = _GUESSED_RATE_PER_CORE * len(os.sched_getaffinity(0))
     seconds = study_work(spec) / (rate or guess)
     return Estimate(_START_SECONDS + seconds, rate is not None)
+
+
+def estimate_all(specs: Sequence[StudySpec], device: str = "auto") -> Estimate:
+    """Returns how long several studies take one after another."""
+    found = [estimate(spec, device) for spec in specs]
+    return Estimate(sum(one.seconds for one in found), all(one.measured for one in found))
 
 
 def study_work(spec: StudySpec) -> float:

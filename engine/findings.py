@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError
+from engine.facts import facts_of
 from engine.scores import BASE_SCORES
-from engine.spec import StudySpec
 from engine.statistics import (
     NoiseCeiling,
     against_ceiling,
@@ -40,12 +40,12 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         rows: Rows of the store's dtype.
 
     Raises:
-        UsageError: The config holds no valid spec.
+        UsageError: The config holds no valid spec or origin.
     """
-    spec = StudySpec.from_json(config["spec"])
+    facts = facts_of(config)
     columns = (BASE_SCORES[0], "best_test_acc", "best_test_loss")
     rows = sampled_rows(config, rows)
-    _, means = finished_means(rows, spec.repeats, columns)
+    _, means = finished_means(rows, facts.repeats, columns)
     score, accuracy, loss = means.T
     correlation, interval = kendall(score, accuracy), tau_interval(score, accuracy)
     by_loss = tau_interval(score, loss)
@@ -53,7 +53,7 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
     regret = oracle_regret(score, accuracy)
     anomalies = anomaly_ratio(score, accuracy)
     top = top_overlap(score, accuracy, TOP)
-    ceiling = ceiling_of(rows, spec.repeats, "best_test_acc")
+    ceiling = ceiling_of(rows, facts.repeats, "best_test_acc")
     adjusted = against_ceiling(correlation.value, ceiling)
     record: dict[str, Any] = {
         "tau_acc_lower": interval.lower,
@@ -93,12 +93,12 @@ def search_findings(config: Mapping[str, Any], rows: NDArray[np.void]) -> list[d
     retraining has ended.
 
     Raises:
-        UsageError: The config holds no valid spec.
+        UsageError: The config holds no valid spec or origin.
     """
     recorded = config.get("search")
     if not isinstance(recorded, list):
         return []
-    repeats = StudySpec.from_json(config["spec"]).repeats
+    repeats = facts_of(config).repeats
     candidates, means = finished_means(rows, repeats, ("best_test_acc",))
     accuracy = dict(zip(candidates.tolist(), means[:, 0].tolist(), strict=True))
     found = []

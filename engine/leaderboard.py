@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError
+from engine.facts import facts_of
 from engine.outcomes import OUTCOMES
 from engine.scores import ScoreInfo, find_score
-from engine.spec import StudySpec
 from engine.statistics import kendall, oracle_regret, tau_interval
 from engine.summary import finished_means, sampled_rows
 
@@ -109,12 +109,12 @@ def leaderboard(
         outcome: One of `OUTCOMES`.
 
     Raises:
-        UsageError: There is no such outcome, or the config holds no valid spec.
+        UsageError: There is no such outcome, or the config holds no valid spec or origin.
     """
     if outcome not in OUTCOMES:
         raise UsageError(f"There is no outcome {outcome!r}; choose one of {', '.join(OUTCOMES)}.")
     names = tuple(str(name) for name in config["score_names"])
-    repeats = StudySpec.from_json(config["spec"]).repeats
+    repeats = facts_of(config).repeats
     _, means = finished_means(sampled_rows(config, rows), repeats, (*names, outcome))
     seconds = config.get("score_seconds")
     found = [

@@ -1,4 +1,4 @@
-"""One run in one flat record: its spec, how far it is, and its statistics."""
+"""One run in one flat record: what is studied, how far it is, and its statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.spec import StudySpec
+from engine.facts import facts_of
 from engine.statistics import mean_over_repeats, summarise
 from engine.store.layout import RowStatus
 
@@ -66,12 +66,12 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
         rows: Rows of the store's dtype.
 
     Raises:
-        UsageError: The config holds no valid spec.
+        UsageError: The config holds no valid spec or origin.
     """
-    spec = StudySpec.from_json(config["spec"])
+    facts = facts_of(config)
     candidates, means = finished_means(
         sampled_rows(config, rows),
-        spec.repeats,
+        facts.repeats,
         ("pruned_train_loss", "best_test_acc", "best_test_loss"),
     )
     score, accuracy, loss = means.T
@@ -80,8 +80,8 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
         "id": config["run_id"],
         "status": status,
         "n_done": len(finished_rows(rows)),
-        "n_total": spec.rows,
-        **spec_columns(spec),
+        "n_total": facts.rows,
+        **facts.columns,
         "n": found.n,
         "kendall_tau_acc": found.kendall_tau_acc,
         "kendall_p_acc": found.kendall_p_acc,
@@ -107,24 +107,6 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
 def plain_scalars(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a record with every value a JSON scalar; what is not finite becomes None."""
     return {key: _scalar(value) for key, value in record.items()}
-
-
-def spec_columns(spec: StudySpec) -> dict[str, Any]:
-    """Returns the spec as the summary's columns."""
-    return {
-        "model": spec.model,
-        "dataset": spec.dataset,
-        "layers": "+".join(spec.layers),
-        "ratio": spec.ratio_text,
-        "candidates": len(spec.space),
-        "candidates_in_all": spec.space.total,
-        "repeats": spec.repeats,
-        "epochs": spec.retrain.epochs,
-        "pretrain_epochs": spec.pretrain.epochs,
-        "wiring": spec.wiring,
-        "seed": spec.seed,
-        "spec_hash": spec.hash,
-    }
 
 
 def _scalar(value: Any) -> Any:

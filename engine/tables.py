@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.analysis import analyse
+from engine.comparison import comparison_record
 from engine.findings import search_findings
 from engine.leaderboard import leaderboard
 from engine.outcomes import OUTCOMES
@@ -23,10 +25,11 @@ def candidates_table(run: RunReader) -> pd.DataFrame:
     rows = run.rows
     layers = run.config["layers"]
     distinct, place = np.unique(rows["candidate"], return_inverse=True)
-    pruned = [
-        json.dumps(dict(zip(layers, run.pruned(int(candidate)), strict=True)))
-        for candidate in distinct
-    ]
+    pruned = []
+    for candidate in distinct:
+        indices = run.pruned(int(candidate))
+        known = any(indices)  # an imported run may not say which filters went
+        pruned.append(json.dumps(dict(zip(layers, indices, strict=True))) if known else None)
     columns: dict[str, Any] = {
         "id": run.config["run_id"],
         "candidate": rows["candidate"],
@@ -78,11 +81,17 @@ def leaderboard_table(run: RunReader) -> pd.DataFrame:
     return table
 
 
+def compare_table(run: RunReader) -> pd.DataFrame:
+    """Returns the run beside the published panel of the same study as a table of one row."""
+    return pd.DataFrame([comparison_record(analyse(run))])
+
+
 TABLES: Mapping[str, Callable[[RunReader], pd.DataFrame]] = {
     "candidates": candidates_table,
     "summary": summary_table,
     "curves": curves_table,
     "leaderboard": leaderboard_table,
+    "compare": compare_table,
 }
 
 
@@ -93,7 +102,7 @@ def export_csv(runs: Sequence[RunReader], table: str) -> bytes:
     other scores have their own columns, empty for the rest.
 
     Raises:
-        UsageError: A run holds no valid spec.
+        UsageError: A run holds no valid spec or origin.
     """
     frames = [TABLES[table](run) for run in runs]
     joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

@@ -40,20 +40,18 @@ class Facts:
     """What a config says about its study; a spec of a stranger may be anything."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from engine.spec import StudySpec
-        from engine.summary import spec_columns
+        from engine.facts import facts_of
 
         try:
-            spec = StudySpec.from_json(config["spec"])
-        except (UsageError, KeyError, TypeError) as error:
+            facts = facts_of(config)
+        except UsageError as error:
             self.title, self.repeats = escape(str(config.get("run_id", ""))), 1
             self.lines: tuple[tuple[str, str], ...] = (("spec", escape(str(error))),)
             return
-        self.repeats = spec.repeats
-        self.title = " · ".join(
-            (spec.model_info.title, spec.dataset, "+".join(spec.layers), spec.ratio_text)
-        )
-        lines = [(key, escape(str(value))) for key, value in spec_columns(spec).items()]
+        self.repeats = facts.repeats
+        self.title = escape(facts.title)
+        known = {key: value for key, value in facts.columns.items() if value is not None}
+        lines = [(key, escape(str(value))) for key, value in known.items()]
         for key in ("device", "created", "run_id"):
             if config.get(key) is not None:
                 lines.append((key, escape(str(config[key]))))

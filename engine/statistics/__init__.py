@@ -20,6 +20,7 @@ from engine.statistics.oracle import (
     oracle_regret,
     top_overlap,
 )
+from engine.statistics.paired import TauDifference, tau_difference
 from engine.statistics.published import (
     PublishedComparison,
     PublishedPanel,
@@ -46,6 +47,7 @@ __all__ = [
     "PublishedComparison",
     "PublishedPanel",
     "RunningTau",
+    "TauDifference",
     "TauInterval",
     "TopOverlap",
     "Verdict",
@@ -71,6 +73,7 @@ __all__ = [
     "running_tau",
     "spearman",
     "summarise",
+    "tau_difference",
     "tau_interval",
     "top_overlap",
     "weighted_tau",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import click
 
 from engine.catalog import DATASETS, MODELS
-from engine.presets import PRESETS
+from engine.estimate import Estimate, duration_text, estimate_all
+from engine.presets import PRESETS, WAITING, Preset, find_preset
 from oracle_tui.cli.options import json_option
 from oracle_tui.cli.output import print_json, print_table
 
@@ -82,23 +86,53 @@ def datasets(as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("prefix", default="")
 @json_option
-def presets(as_json: bool) -> None:
-    """List the studies that come ready to start."""
+def presets(prefix: str, as_json: bool) -> None:
+    """List the studies that come ready to start, what each costs here, and what some wait for.
+
+    PREFIX lists only those whose names begin with it: quick, paper, complexity.
+    """
+    ready = [preset for name, preset in PRESETS.items() if name.startswith(prefix)]
+    waiting = [entry for name, entry in WAITING.items() if name.startswith(prefix)]
+    if not ready and not waiting:
+        find_preset(prefix)
+    costs = [estimate_all(preset.specs) for preset in ready]
     if as_json:
         print_json(
             [
-                {
-                    "name": preset.name,
-                    "title": preset.title,
-                    "n_total": preset.spec.rows,
-                    "spec": preset.spec.to_json(),
-                }
-                for preset in PRESETS.values()
+                *map(_preset_record, ready, costs),
+                *({**asdict(entry), "specs": [], "spec": None} for entry in waiting),
             ]
         )
         return
     print_table(
-        ("NAME", "CANDIDATES", "WHAT"),
-        [(preset.name, preset.spec.space.formula(), preset.title) for preset in PRESETS.values()],
+        ("NAME", "STUDIES", "RETRAININGS", "COST", "WHAT"),
+        [
+            *(
+                (
+                    preset.name,
+                    str(len(preset.specs)),
+                    f"{preset.rows:,}",
+                    duration_text(cost.seconds),
+                    preset.title,
+                )
+                for preset, cost in zip(ready, costs, strict=True)
+            ),
+            *((entry.name, "-", "-", "-", f"waits for {entry.waits_for}") for entry in waiting),
+        ],
     )
+
+
+def _preset_record(preset: Preset, cost: Estimate) -> dict[str, Any]:
+    specs = [spec.to_json() for spec in preset.specs]
+    return {
+        "name": preset.name,
+        "title": preset.title,
+        "waits_for": None,
+        "n_total": preset.rows,
+        "estimate_seconds": cost.seconds,
+        "estimate_measured": cost.measured,
+        "spec": specs[0] if len(specs) == 1 else None,
+        "specs": specs,
+    }

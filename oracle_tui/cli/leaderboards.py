@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.options import json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
-from oracle_tui.cli.results import find_any
 from oracle_tui.formats import p_value, plain, signed
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def leaderboard(runs: tuple[str, ...], outcome: str, as_json: bool) -> None:
     from engine.leaderboard import over_runs
     from engine.store.reader import RunReader
 
-    readers = [RunReader(find_any(run)) for run in runs]
+    readers = [RunReader(find_shown_run(run)) for run in runs]
     boards = [board_of(reader.config, reader.rows, outcome) for reader in readers]
     names = [str(reader.config["run_id"]) for reader in readers]
     if as_json:

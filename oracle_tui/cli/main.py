@@ -10,7 +10,10 @@ import click
 from engine import __version__
 from engine.errors import OracleError, RunFailure, UsageError
 from oracle_tui.cli.choices import datasets, models, presets
+from oracle_tui.cli.comparing import compare
+from oracle_tui.cli.drawing import figure, report
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.importing import import_
 from oracle_tui.cli.leaderboards import leaderboard
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
@@ -42,8 +45,8 @@ def oracle_tui(context: click.Context, no_mouse: bool) -> int:
 
 
 for _command in (
-    demo, run, runs, show, export, pause, resume, stop, models, datasets, presets, scores,
-    leaderboard,
+    demo, run, runs, show, compare, leaderboard, figure, report, export, import_,
+    pause, resume, stop, models, datasets, presets, scores,
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

@@ -1,14 +1,16 @@
-"""What goes to stdout: JSON that any parser reads, and tables for people."""
+"""What goes to stdout, JSON and tables, and to files that a person names."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from engine.errors import UsageError
 from engine.store.text import printable
 
 
@@ -40,3 +42,20 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+def write_file(target: Path, data: bytes) -> None:
+    """Writes the whole file or leaves what stood there; a pipe or device is written into.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    from engine.store.disk import replace_file
+
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            replace_file(target.resolve(), data)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error

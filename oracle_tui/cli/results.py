@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import UsageError
+from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
-from oracle_tui.cli.output import print_json, print_line, print_table
+from oracle_tui.cli.output import print_json, print_line, print_table, write_file
 from oracle_tui.formats import tau_with_n
 
 if TYPE_CHECKING:
     from engine.store.listing import RunListing
 
 _SETTLED = frozenset({"done", "failed", "stopped"})
-_TABLES = ("candidates", "summary", "curves", "leaderboard")
+_TABLES = ("candidates", "summary", "curves", "leaderboard", "compare")
 
 
 @click.command()
@@ -61,7 +60,7 @@ def show(run: str, as_json: bool) -> None:
     """Show one run: what is studied, how far it is, and its statistics."""
     from oracle_tui.cli.summaries import findings_lines, run_findings, run_summary, summary_lines
 
-    path = find_any(run)
+    path = find_shown_run(run)
     summary = run_summary(path)
     findings = run_findings(path)
     if as_json:
@@ -83,29 +82,11 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
     from engine.store.reader import RunReader
     from engine.tables import export_csv
 
-    data = export_csv([RunReader(find_any(run)) for run in runs], table)
+    data = export_csv([RunReader(find_shown_run(run)) for run in runs], table)
     if output is None or output == "-":
         click.echo(data, nl=False)
     else:
-        _write(Path(output), data)
-
-
-def find_any(text: str) -> Path:
-    """Returns the run that is meant, among the shipped examples where the person's runs lack it.
-
-    Raises:
-        UsageError: None or several match; it speaks of the person's runs.
-    """
-    from engine.store.listing import find_run
-    from oracle_tui.reading import example_folders
-
-    try:
-        return find_run(chosen_runs_folder(), text)
-    except UsageError:
-        for folder in example_folders():
-            with contextlib.suppress(UsageError):
-                return find_run(folder, text)
-        raise
+        write_file(Path(output), data)
 
 
 def _record(listing: RunListing) -> dict[str, Any]:
@@ -115,16 +96,3 @@ def _record(listing: RunListing) -> dict[str, Any]:
     from oracle_tui.cli.summaries import run_summary
 
     return {**run_summary(listing.path), "id": listing.id}
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Writes the whole file or leaves what stood there; a pipe or device is written into."""
-    from engine.store.disk import replace_file
-
-    try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)
-        else:
-            replace_file(target.resolve(), data)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error

@@ -55,19 +55,23 @@ def run(
     as_json: bool,
     **entries: str | None,
 ) -> ExitCode:
-    """Run a study without the app: progress on stderr, the run's id on stdout."""
+    """Run a study without the app: progress on stderr, the run's id on stdout.
+
+    A preset that is a set of studies runs them one after another.
+    """
     chosen = find_preset(preset) if preset is not None else None
     files = [read_criterion(Path(path)) for path in criterion]
     if files:
         # Whoever names a file wants it measured, beside what else is asked for.
-        asked = entries["scores"] or ",".join(chosen.spec.scores if chosen else ())
+        asked = entries["scores"] or ",".join(chosen.specs[0].scores if chosen else ())
         entries["scores"] = ",".join([asked, *(file.score for file in files)])
     own = [*installed_scores(), *(file.score for file in files)]
     both = (entries["wiring"] or "").strip() == "both"
     if both:
         entries["wiring"] = WIRINGS[0]
-    spec = read_entries(entries, chosen, own)
-    return _run(spec, check_device(device), files, both=both, detach=detach, as_json=as_json)
+    presets = chosen.each() if chosen else (None,)
+    specs = [read_entries(entries, single, own) for single in presets]
+    return _run(specs, check_device(device), files, both=both, detach=detach, as_json=as_json)
 
 
 @click.command()
@@ -75,7 +79,7 @@ def run(
 def demo() -> int:
     """Run the quick preset, in the app where there is a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _run(QUICK.spec, "auto", detach=False, as_json=False, picture=True)
+        return _run(QUICK.specs, "auto", detach=False, as_json=False, picture=True)
     from engine.control import create_run, start_engine
     from oracle_tui.app import run_app
 
@@ -86,7 +90,7 @@ def demo() -> int:
 
 
 def _run(
-    spec: StudySpec,
+    specs: Sequence[StudySpec],
     device: str,
     criteria: Sequence[CriterionFile] = (),
     *,
@@ -97,10 +101,12 @@ def _run(
 ) -> ExitCode:
     from engine.control import create_pair, create_run, start_engine
 
-    if both:
-        folders = create_pair(chosen_runs_folder(), spec, device, criteria)
-    else:
-        folders = (create_run(chosen_runs_folder(), spec, device, criteria),)
+    folders: list[Path] = []
+    for spec in specs:
+        if both:
+            folders += create_pair(chosen_runs_folder(), spec, device, criteria)
+        else:
+            folders.append(create_run(chosen_runs_folder(), spec, device, criteria))
     if not as_json:
         for folder in folders:
             print_line(folder.name)

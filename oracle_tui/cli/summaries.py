@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oracle_tui.formats import p_value, percent, plain, signed
+from oracle_tui.formats import DASH, p_value, percent, plain, signed
 
 
 def run_summary(run: Path) -> dict[str, Any]:
@@ -52,18 +52,19 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     n = summary["n"]
     of_all = summary["candidates_in_all"]
     candidates = f"{summary['candidates']:,}"
-    if summary["candidates"] != of_all:
+    if of_all is not None and summary["candidates"] != of_all:
         candidates += f" of {of_all:,}"
+    said = {key: DASH if value is None else value for key, value in summary.items()}
     facts = [
         ("run", summary["id"]),
         ("status", f"{summary['status']}, {summary['n_done']:,} of {summary['n_total']:,} done"),
-        ("model", f"{summary['model']} on {summary['dataset']}"),
-        ("pruned", f"{summary['layers']} at {summary['ratio']}, wiring {summary['wiring']}"),
+        ("model", f"{said['model']} on {said['dataset']}"),
+        ("pruned", f"{said['layers']} at {said['ratio']}, wiring {said['wiring']}"),
         ("candidates", f"{candidates}, repeats {summary['repeats']}"),
         (
             "epochs",
-            f"{summary['epochs']} retraining, {summary['pretrain_epochs']} pretraining, "
-            f"seed {summary['seed']}",
+            f"{said['epochs']} retraining, {said['pretrain_epochs']} pretraining, "
+            f"seed {said['seed']}",
         ),
         ("base", f"test accuracy {plain(summary['base_test_acc'])}"),
         ("tau accuracy", _correlation(summary, "acc")),
@@ -81,6 +82,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         ("oracle", _candidate(summary, "oracle")),
         ("best", _candidate(summary, "best")),
     ]
+    if summary["origin"]:
+        facts.insert(2, ("origin", summary["origin"]))
     if summary["note"]:
         facts.append(("note", summary["note"]))
     return _aligned(facts)

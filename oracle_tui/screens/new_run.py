@@ -39,6 +39,10 @@ TEXTS = {
 }
 
 
+# The form holds one study; sets of several are for the command line.
+_SINGLE = [(name, name) for name, preset in PRESETS.items() if len(preset.specs) == 1]
+
+
 class NewRunScreen(WorkingScreen[None]):
     """A form over `engine.entries`: what it says about an entry, the command line says too."""
 
@@ -71,7 +75,7 @@ class NewRunScreen(WorkingScreen[None]):
         """Fields, outlook, buttons."""
         yield Words("New study", id="new-header")
         with VerticalScroll(id="form", can_focus=False):
-            yield Field("preset", "Preset", "", [(name, name) for name in PRESETS])
+            yield Field("preset", "Preset", "", _SINGLE)
             for name, (title, text) in TEXTS.items():
                 yield Field(name, title, text, _choices(name))
         yield Words("", id="outlook")

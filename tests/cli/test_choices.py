@@ -4,7 +4,7 @@ import pytest
 
 from engine import __version__
 from engine.catalog import DATASETS, MODELS
-from engine.presets import PRESETS
+from engine.presets import PRESETS, QUICK, WAITING
 from engine.spec import StudySpec
 
 
@@ -25,15 +25,31 @@ def test_datasets_json_counts_images(oracle_tui):
 
 
 def test_presets_json_holds_specs_that_read_back(oracle_tui):
-    answer = oracle_tui("presets", "--json")
-    for preset in answer.json:
-        assert StudySpec.from_json(preset["spec"]) == PRESETS[preset["name"]].spec
-        assert preset["n_total"] == PRESETS[preset["name"]].spec.rows
+    found = {preset["name"]: preset for preset in oracle_tui("presets", "--json").json}
+    assert list(found) == [*PRESETS, *WAITING]
+    for name, preset in PRESETS.items():
+        assert tuple(map(StudySpec.from_json, found[name]["specs"])) == preset.specs
+        assert found[name]["n_total"] == sum(spec.rows for spec in preset.specs)
+        assert found[name]["estimate_seconds"] > 0
+        assert found[name]["estimate_measured"] is False
+    assert found["quick"]["spec"] == QUICK.spec.to_json()
+    assert found["paper/conv1"]["spec"] is None
+    assert found["paper/resnet56-cifar10-conv1-0.5"]["waits_for"].startswith("model resnet56")
+
+
+def test_presets_of_one_kind(oracle_tui):
+    names = [preset["name"] for preset in oracle_tui("presets", "complexity", "--json").json]
+    assert names == [
+        f"complexity/{of}" for of in ("datasets", "widths", "depths", "ratios", "layers")
+    ]
+    answer = oracle_tui("presets", "qick")
+    assert (answer.code, answer.out) == (2, "")
+    assert "did you mean quick?" in answer.err
 
 
 @pytest.mark.parametrize(
     ("command", "names"),
-    [("models", MODELS), ("datasets", DATASETS), ("presets", PRESETS)],
+    [("models", MODELS), ("datasets", DATASETS), ("presets", [*PRESETS, *WAITING])],
 )
 def test_text_lists_every_name_once_and_nothing_on_stderr(oracle_tui, command, names):
     answer = oracle_tui(command)

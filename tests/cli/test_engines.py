@@ -83,6 +83,19 @@ def test_run_prints_the_id_alone_on_stdout(runs):
     assert done.stderr.endswith("Done: 3 of 3 retrainings.\n")
 
 
+@pytest.mark.slow
+def test_a_set_runs_its_studies_one_after_another(runs):
+    few = ("--candidates", "2", "--epochs", "1", "--pretrain-epochs", "1")
+    done = run("run", "--preset", "quick/depths", *few, "--json")
+    assert done.returncode == 0, done.stderr
+    summaries = json.loads(done.stdout)
+    assert [summary["model"] for summary in summaries] == [f"lenet5-mini-d{n}" for n in (6, 7, 8)]
+    assert all((summary["status"], summary["n_done"]) == ("done", 2) for summary in summaries)
+    assert {path.name for path in runs.iterdir() if path.is_dir()} == {
+        summary["id"] for summary in summaries
+    }
+
+
 def test_an_engine_that_fails_gives_one_sentence_and_exit_code_1(runs, own_folders):
     damaged = own_folders / "cache" / "datasets" / "mnist"
     damaged.mkdir(parents=True)

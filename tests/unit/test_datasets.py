@@ -172,7 +172,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_torchvisions_files_are_the_four_this_project_reads() -> None:
-    for name in ("mnist", "fashion-mnist"):
+    for name in ("mnist", "fashion-mnist", "kmnist"):
         remotes = torchvision_files(find_dataset(name))
         assert [remote.name for remote in remotes] == [f"{one}.gz" for one in NAMES]
         assert all(len(remote.md5) == 32 and remote.mirrors for remote in remotes)

@@ -26,7 +26,7 @@ SHIPPED = frozenset({"mnist-5k"})
 # Where distributions put a set; Debian's package dataset-fashion-mnist is one.
 SYSTEM_FOLDERS: Mapping[str, Path] = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 
-_TORCHVISION_NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+_TORCHVISION_NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _TIMEOUT_SECONDS = 30.0
 _LARGEST_DOWNLOAD = 200 << 20
 _PIECE = 1 << 18
