@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import UsageError
 from engine.facts import facts_of
 from engine.scores import BASE_SCORES
+from engine.spec import SEARCHES
 from engine.statistics import (
     NoiseCeiling,
     against_ceiling,
@@ -103,17 +105,18 @@ def search_findings(config: Mapping[str, Any], rows: NDArray[np.void]) -> list[d
     accuracy = dict(zip(candidates.tolist(), means[:, 0].tolist(), strict=True))
     found = []
     for one in recorded:
-        if not isinstance(one, Mapping):
+        # A config may be a stranger's: what is no number is not known.
+        if not (isinstance(one, Mapping) and one.get("method") in SEARCHES):
             continue
-        own = accuracy.get(one.get("candidate"))
+        record = {name: _number(one.get(name)) for name in _SEARCHED}
+        own = accuracy.get(record["candidate"])
+        own = None if own is None or math.isnan(own) else own  # its retraining diverged
         rank = None if own is None else 1 + sum(other > own for other in accuracy.values())
-        found.append({**plain_scalars({k: one.get(k) for k in _SEARCHED}), "test_acc": own,
-                      "rank": rank})  # fmt: skip
+        found.append({"method": one["method"], **record, "test_acc": own, "rank": rank})
     return found
 
 
 _SEARCHED = (
-    "method",
     "candidate",
     "pruned_train_loss",
     "lowest_loss",
@@ -125,6 +128,11 @@ _SEARCHED = (
     "evaluated",
     "seconds",
 )
+
+
+def _number(value: Any) -> Any:
+    known = isinstance(value, int | float) and abs(value) < 1e15
+    return value if known else None
 
 
 def _other_wiring(config: Mapping[str, Any]) -> str | None:

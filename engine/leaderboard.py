@@ -215,7 +215,9 @@ def score_of(config: Mapping[str, Any], name: str) -> ScoreInfo:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
+    """Reads a number of a config, which may be a stranger's."""
+    known = isinstance(value, int | float) and abs(value) < 1e15
+    return float(value) if known else math.nan
 
 
 def _or_lowest(agreement: float) -> float:

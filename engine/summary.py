@@ -42,7 +42,7 @@ def searched(config: Mapping[str, Any]) -> list[int]:
     recorded = config.get("search")
     records = recorded if isinstance(recorded, list) else []
     ids = [one.get("candidate") for one in records if isinstance(one, Mapping)]
-    return [one for one in ids if isinstance(one, int)]
+    return [one for one in ids if isinstance(one, int) and 0 <= one < 1 << 32]
 
 
 def sampled_rows(config: Mapping[str, Any], rows: NDArray[np.void]) -> NDArray[np.void]:

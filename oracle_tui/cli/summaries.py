@@ -139,7 +139,7 @@ def _search(found: Mapping[str, Any]) -> str:
     compared = "not below" if lower is None or lower <= 0 else f"{plain(lower)} below"
     text = (
         f"lowest pruned train loss {plain(found['lowest_loss'])}, {compared} the best of "
-        f"{found['sampled']:,} samples ({plain(found['best_of_sample_loss'])}); its pick is "
+        f"{found['sampled']} samples ({plain(found['best_of_sample_loss'])}); its pick is "
         f"candidate {found['candidate']}"
     )
     if found["test_acc"] is None:

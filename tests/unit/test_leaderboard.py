@@ -9,12 +9,13 @@ from scipy.stats import kendalltau
 from engine.control import run_config
 from engine.entries import read_entries
 from engine.errors import UsageError
-from engine.findings import ceiling_of, findings_of
+from engine.findings import ceiling_of, findings_of, search_findings
 from engine.leaderboard import leaderboard, over_runs, score_of, standing
 from engine.presets import QUICK
 from engine.scores import SCORES
 from engine.statistics.noise import r_to_tau
 from engine.store.layout import RowStatus, empty_rows
+from oracle_tui.cli.summaries import findings_lines
 
 # Pearson's r of each score with the candidates' true value; accuracy-like ones have it positive.
 PLANTED = {
@@ -196,3 +197,43 @@ def test_the_ceiling_leaves_out_candidates_with_a_repeat_to_come():
     _, rows = simulated()
     rows["status"][1] = RowStatus.SCORED
     assert ceiling_of(rows, REPEATS, "best_test_acc").n == CANDIDATES - 1
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "none",
+        [3, "greedy", {}],
+        [{"method": "hill", "candidate": 1}],
+        [{"method": "greedy"}],
+        [{"method": "swap", "candidate": [1], "lower_by": "much", "lowest_loss": 10**300}],
+        [{"method": "greedy", "candidate": 10**30, "sampled": None}],
+        [{"method": "greedy", "candidate": -1, "sampled": {}}],
+    ],
+)
+def test_a_strangers_config_breaks_nothing(search):
+    config, rows = simulated(candidates=20)
+    config |= {"search": search, "score_seconds": {"l1": 10**400}, "wiring_pair": [1]}
+    assert len(leaderboard(config, rows)) == len(PLANTED)
+    record = findings_of(config, "running", rows)
+    assert record["paired_with"] is None
+    found = search_findings(config, rows)
+    assert all(one["method"] in ("greedy", "swap") for one in found)
+    lines = findings_lines({**record, "search": found})
+    assert len(lines) == 5 + len(found)
+
+
+def test_statistics_are_those_of_the_sample_without_a_searchs_pick():
+    config, rows = simulated(candidates=50)
+    plain_board, plain = leaderboard(config, rows), findings_of(config, "done", rows)
+    more = empty_rows(REPEATS, tuple(PLANTED))
+    for name in rows.dtype.names:
+        more[name] = rows[name][:REPEATS]
+    more["candidate"], more["repeat"] = 50, np.arange(REPEATS)
+    more["pruned_train_loss"], more["best_test_acc"] = -9, 0.99
+    config["search"] = [{"method": "greedy", "candidate": 50, "lower_by": 0.5}]
+    both = np.concatenate([rows, more])
+    assert leaderboard(config, both) == plain_board
+    assert findings_of(config, "done", both) == plain
+    (found,) = search_findings(config, both)
+    assert (found["test_acc"], found["rank"], found["lower_by"]) == (0.99, 1, 0.5)
