@@ -91,7 +91,7 @@ def test_a_spec_from_before_there_were_scores_reads_and_keeps_its_hash():
 
 
 def test_a_preset_keeps_its_scores():
-    preset = type(QUICK)("x", "", QUICK.spec.with_(scores=(*BASE_SCORES, "l1")))
+    preset = type(QUICK)("x", "", (QUICK.spec.with_(scores=(*BASE_SCORES, "l1")),))
     assert read_entries({"seed": "3"}, preset).scores == (*BASE_SCORES, "l1")
 
 
