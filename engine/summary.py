@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.space import count_text
 from engine.spec import StudySpec
 from engine.statistics import mean_over_repeats, summarise
 from engine.store.layout import RowStatus
@@ -114,10 +115,10 @@ def spec_columns(spec: StudySpec) -> dict[str, Any]:
     return {
         "model": spec.model,
         "dataset": spec.dataset,
-        "layers": "+".join(spec.layers),
+        "layers": spec.layers_text,
         "ratio": spec.ratio_text,
         "candidates": len(spec.space),
-        "candidates_in_all": spec.space.total,
+        "candidates_in_all": _countable(spec.space.total),
         "repeats": spec.repeats,
         "epochs": spec.retrain.epochs,
         "pretrain_epochs": spec.pretrain.epochs,
@@ -125,6 +126,11 @@ def spec_columns(spec: StudySpec) -> dict[str, Any]:
         "seed": spec.seed,
         "spec_hash": spec.hash,
     }
+
+
+def _countable(count: int) -> int | str:
+    """A count that a column of integers can hold, or else its size in words."""
+    return count if count < 1 << 63 else count_text(count)
 
 
 def _scalar(value: Any) -> Any:

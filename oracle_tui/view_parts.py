@@ -51,7 +51,7 @@ class Facts:
             return
         self.repeats = spec.repeats
         self.title = " · ".join(
-            (spec.model_info.title, spec.dataset, "+".join(spec.layers), spec.ratio_text)
+            (spec.model_info.title, spec.dataset, spec.layers_text, spec.ratio_text)
         )
         lines = [(key, escape(str(value))) for key, value in spec_columns(spec).items()]
         for key in ("device", "created", "run_id"):

@@ -53,7 +53,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     of_all = summary["candidates_in_all"]
     candidates = f"{summary['candidates']:,}"
     if summary["candidates"] != of_all:
-        candidates += f" of {of_all:,}"
+        candidates += f" of {of_all if isinstance(of_all, str) else f'{of_all:,}'}"
     facts = [
         ("run", summary["id"]),
         ("status", f"{summary['status']}, {summary['n_done']:,} of {summary['n_total']:,} done"),
