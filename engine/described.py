@@ -137,13 +137,17 @@ def _ask(name: str) -> dict[str, Any]:
             check=False,
         )
         # A model's own code may print; the answer is the last line.
-        lines = done.stdout[-_LONGEST_ANSWER:].decode(errors="replace").strip().splitlines()
-        answer = json.loads(lines[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        raise UsageError(f"Looking into {name} failed: {error!r}.") from error
+        answer = json.loads(_last_line(done.stdout) or "null")
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise UsageError(f"Looking into {name} failed: {error}.") from error
     if not isinstance(answer, dict):
-        raise UsageError(f"Looking into {name} failed: it answered nothing.")
+        raise UsageError(f"Looking into {name} failed: {_last_line(done.stderr)[:300]}.")
     return answer
+
+
+def _last_line(output: bytes) -> str:
+    lines = output[-_LONGEST_ANSWER:].decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _cache_file(name: str) -> Path:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from engine.work.surgery import LayerPlan, Slice, SlicePlan
 from engine.work.surgery.graph import OUTPUTS
+from engine.work.vision_ops import declare_vision_ops
 
 
 class SelfAttention(nn.Module):
@@ -61,6 +62,7 @@ def with_free_heads(network: nn.Module) -> nn.Module:
 
 def attention_plans(network: nn.Module) -> Iterator[LayerPlan]:
     """Walks the attentions of a network whose heads can be pruned, in the order of its modules."""
+    declare_vision_ops()
     for name, module in network.named_modules():
         if isinstance(module, SelfAttention):
             yield _heads(name, module, f"{name}.in_proj_weight", f"{name}.in_proj_bias", "out_proj")
@@ -74,6 +76,7 @@ def transformer_plan(network: nn.Module) -> SlicePlan | None:
 
     Its embedding dimension (in every block at once), attention heads, and neurons of its MLPs.
     """
+    declare_vision_ops()
     parts = _torchvision_parts(network)
     if parts is None:
         parts = _timm_parts(network)
@@ -145,12 +148,18 @@ def _torchvision_parts(network: Any) -> tuple[LayerPlan, list[LayerPlan], str] |
     return embedding, neurons, "heads.head"
 
 
+def _exactly(value: object, kind: type) -> bool:
+    return type(value) is kind
+
+
 def _timm_parts(network: Any) -> tuple[LayerPlan, list[LayerPlan], str] | None:
     from timm.models.vision_transformer import Block, VisionTransformer
 
-    if network.__class__ is not VisionTransformer or not all(
-        block.__class__ is Block and _is_plain_timm_attention(block.attn) for block in network.blocks
-    ):
+    # Subclasses compute otherwise.
+    plain = _exactly(network, VisionTransformer) and all(
+        _exactly(block, Block) and _is_plain_timm_attention(block.attn) for block in network.blocks
+    )
+    if not plain:
         return None
     if network.attn_pool is not None or not isinstance(network.head, nn.Linear):
         return None

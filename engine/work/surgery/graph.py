@@ -93,7 +93,11 @@ def _traced(model: nn.Module, example: Tensor) -> Any:
         """What goes in at a channel comes out at it."""
 
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            torch.enable_grad(),
+        ):
             warnings.simplefilter("ignore")
             return torch_pruning.DependencyGraph().build_dependency(
                 model,
