@@ -27,9 +27,11 @@ from engine.work.packs import Pack, make_pack, network_of
 # Raise it when a change of code changes the network that a spec gives.
 VERSION = 1
 _BATCHES_AT_A_TIME = 50
-# There is only one base network, so torch's threads share it; always so many, whatever the machine
-# has, because how many they are is part of the result.
+# There is only one base network, so torch's threads share a large one: one that takes so many
+# multiply-adds an image. Always so many threads, whatever the machine has, because how many they
+# are is part of the result.
 _TORCH_THREADS = 2
+_SHARED_FROM = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
 def _new_pack(spec: StudySpec, data: ImageData, threads: int) -> Pack:
     state = initial_state(spec, data.classes)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
-    shared = 1 if spec.model_info.family == "lenet" else _TORCH_THREADS
+    large = multiply_adds(spec.model_info, {}) >= _SHARED_FROM
+    shared = _TORCH_THREADS if large else 1
     return make_pack(
         spec.model_info, stacked, data, spec.pretrain, threads=threads, torch_threads=shared
     )
