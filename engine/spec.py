@@ -82,13 +82,11 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
-        if not is_outside_catalog(self.model):
-            object.__setattr__(self, "facts", None)
-        elif self.facts is None:
-            object.__setattr__(self, "facts", _checked("model", find_model, self.model))
-        info = self.model_info
-        if self.facts is not None and info.name != self.model:
+        outside = is_outside_catalog(self.model)
+        info = (outside and self.facts) or _checked("model", find_model, self.model)
+        if outside and info.name != self.model:
             raise SpecError("model", f"The facts of {info.name} are not those of {self.model}.")
+        object.__setattr__(self, "facts", info if outside else None)
         data = _checked("dataset", find_dataset, self.dataset)
         if info.channels not in (data.channels, 3):
             raise SpecError(
