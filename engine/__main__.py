@@ -1,10 +1,12 @@
 """The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped.
 
 Given several folders it works on one after the other, for as long as each gets done.
+`python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import traceback
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
+    if arguments[:1] == ["describe"] and len(arguments) == 2:
+        return _describe(arguments[1])
     takeover = "--takeover" in arguments
     folders = [argument for argument in arguments if argument != "--takeover"]
     if not folders:
@@ -41,6 +45,18 @@ def main(arguments: list[str]) -> int:
         finally:
             writer.close()
     return code
+
+
+def _describe(name: str) -> int:
+    """Prints the facts of a model as one line of JSON, or why there are none."""
+    from engine.work.describe import describe_model
+
+    try:
+        print(json.dumps({"model": describe_model(name).to_json()}))
+    except OracleError as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
 
 
 def _work(writer: RunWriter) -> int:

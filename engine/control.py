@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
 from engine.spec import WIRINGS, StudySpec
 from engine.store.writer import RunWriter
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def create_run(
@@ -77,9 +80,9 @@ def free_folder(runs_folder: Path, name: str) -> Path:
 
 def run_name(spec: StudySpec) -> str:
     """Returns the name a run of this spec gets; it names a folder, so `_` stands for `+`."""
-    layers = "_".join(spec.layers)
-    what = f"{spec.model}-{spec.dataset}-{layers}-{spec.ratio_text.replace('+', '_')}"
-    return f"{spec.hash[:6]}-{what[:80]}"
+    model = spec.model_info.title if spec.facts else spec.model
+    what = f"{model}-{spec.dataset}-{spec.layers_text}-{spec.ratio_text}"
+    return f"{spec.hash[:6]}-{_NOT_IN_NAMES.sub('_', what)[:80]}"
 
 
 def run_config(

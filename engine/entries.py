@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 from engine.catalog import ModelInfo, find_dataset, find_model
+from engine.described import describe, is_outside_catalog
 from engine.errors import UsageError
+from engine.model_info import listed
 from engine.presets import Preset
 from engine.recipe import Recipe
 from engine.scores import BASE_SCORES, read_scores
@@ -93,7 +95,7 @@ def _read(
 
     base = preset.spec if preset else None
     model: ModelInfo = take(
-        "model", find_model, base.model_info if base else find_model("lenet5-mini")
+        "model", named_model, base.model_info if base else find_model("lenet5-mini")
     )
     # A preset's layers, ratios and recipes are those of its model; another model brings its own.
     if base is not None and base.model != model.name:
@@ -101,10 +103,18 @@ def _read(
     dataset = take(
         "dataset", find_dataset, (preset.spec.dataset_info if preset else find_dataset("mnist-5k"))
     )
-    default_layers = base.layers if base else (model.layers[0].name,)
-    layers: tuple[str, ...] = take("layers", lambda text: _layers(model, text), default_layers)
+    default_layers = base.layers if base else tuple(_layers(model, _usual(model)))
+    named: Named = take("layers", lambda text: _layers(model, text), dict.fromkeys(default_layers))
+    layers = tuple(named)
     default_ratios = base.ratios if base and base.layers == layers else _same_for_all(base, layers)
-    ratios: tuple[float, ...] = take("ratio", lambda text: _ratios(text, layers), default_ratios)
+    ratios: tuple[float, ...] = take(
+        "ratio", lambda text: _ratios(model, text, layers), default_ratios
+    )
+    # A ratio written behind a layer is meant for it, whatever is said for all.
+    ratios = tuple(
+        ratio if (own := named[layer]) is None else own
+        for layer, ratio in zip(layers, ratios, strict=True)
+    )
     repeats = take("repeats", lambda text: _integer("repeats", text), base.repeats if base else 1)
     seed = take("seed", lambda text: _integer("The seed", text), base.seed if base else 0)
     recipes = {
@@ -164,24 +174,71 @@ def _default_sample(
     return None if total <= ALL_BY_DEFAULT else DEFAULT_SAMPLE
 
 
-def _layers(model: ModelInfo, text: str) -> tuple[str, ...]:
-    return tuple(model.layer(name).name for name in _names(text))
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace("+", ",").split(",") if part.strip())
 
 
-def _ratios(text: str, layers: tuple[str, ...]) -> tuple[float, ...]:
-    ratios = tuple(_number("The ratio", part) for part in text.split(","))
+# Layers, each with the ratio written behind it, if there is one.
+Named = dict[str, float | None]
+
+
+def named_model(text: str) -> ModelInfo:
+    """Returns a model of the catalog or, looked into the first time, of outside it.
+
+    Raises:
+        UsageError: There is none of that name, or nothing in it can be pruned.
+    """
+    return describe(text) if is_outside_catalog(text) else find_model(text)
+
+
+def _usual(model: ModelInfo) -> str:
+    return model.usual or model.layers[0].name
+
+
+def _layers(model: ModelInfo, text: str) -> Named:
+    """Reads names and patterns, with or without a ratio: `conv1`, `layer*.conv1:0.5,fc1:.3`."""
+    named: Named = {}
+    for part in text.replace("+", ",").split(","):
+        pattern, _, ratio = part.partition(":")
+        if not part.strip():
+            continue
+        own = _ratio(ratio) if ratio.strip() else None
+        layers = model.matching(pattern)
+        if len(layers) == 1 and layers[0] in named:
+            raise UsageError(f"The layer {layers[0]} is named twice.")
+        named.update(dict.fromkeys(layers, own))
+    order = [layer.name for layer in model.layers]
+    many = any(sign in text for sign in "*?[")
+    return {layer: named[layer] for layer in order if layer in named} if many else named
+
+
+def _ratios(model: ModelInfo, text: str, layers: tuple[str, ...]) -> tuple[float, ...]:
+    """Reads one ratio, or one for each layer in their order, or `conv1:0.5,conv2:0.3`."""
+    if ":" in text:
+        named = _layers(model, text)
+        told = {layer: named.get(layer) for layer in layers}
+        missing = [layer for layer, ratio in told.items() if ratio is None]
+        if missing or set(named) - set(layers):
+            wrong = missing or sorted(set(named) - set(layers))
+            raise UsageError(
+                f"Give a ratio for each of {listed(list(layers))} and no other; see {wrong[0]}."
+            )
+        return tuple(ratio for ratio in told.values() if ratio is not None)
+    ratios = tuple(_ratio(part) for part in text.split(","))
     if len(ratios) == 1:
         ratios *= len(layers)
     if len(ratios) != len(layers):
-        raise UsageError(f"Give one ratio, or one for each of {', '.join(layers)}, not {text!r}.")
-    for ratio in ratios:
-        if not 0 < ratio < 1:
-            raise UsageError(f"The ratio must be between 0 and 1, for example 0.5, not {ratio:g}.")
+        raise UsageError(
+            f"Give one ratio, or one for each of {listed(list(layers))}, not {text!r}."
+        )
     return ratios
+
+
+def _ratio(text: str) -> float:
+    ratio = _number("The ratio", text)
+    if not 0 < ratio < 1:
+        raise UsageError(f"The ratio must be between 0 and 1, for example 0.5, not {ratio:g}.")
+    return ratio
 
 
 def _candidates(text: str) -> int | None:

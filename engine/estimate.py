@@ -54,7 +54,8 @@ def study_work(spec: StudySpec) -> float:
 
     Short retrainings that are scores are among them; other scores cost little beside.
     """
-    pretraining = multiply_adds(spec.model_info, {}) * _passes(spec) * spec.pretrain.epochs
+    whole_model = multiply_adds(spec.model_info, {}, spec.dataset_info.classes)
+    pretraining = whole_model * _passes(spec) * spec.pretrain.epochs
     short = sum({retraining_epochs(score) or 0 for score in spec.scores})
     whole = spec.rows + spec.rows / spec.repeats * short / spec.retrain.epochs
     return pretraining + retraining_work(spec) * whole
@@ -66,23 +67,16 @@ def retraining_work(spec: StudySpec) -> float:
         layer: spec.model_info.layer(layer).filters - count
         for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
     }
-    return multiply_adds(spec.model_info, kept) * _passes(spec) * spec.retrain.epochs
+    return (
+        multiply_adds(spec.model_info, kept, spec.dataset_info.classes)
+        * _passes(spec)
+        * spec.retrain.epochs
+    )
 
 
-def multiply_adds(info: ModelInfo, kept: dict[str, int]) -> float:
-    """Returns the multiply-adds of one image through a LeNet that keeps so many filters."""
-    work, inputs, size = 0, info.channels, info.size
-    for index, layer in enumerate(info.layers):
-        filters = kept.get(layer.name, layer.filters)
-        size -= 4
-        work += 25 * inputs * filters * size * size
-        if index < len(info.layers) - 1:
-            size //= 2
-        inputs = filters
-    for width in (*info.hidden, 10):
-        work += inputs * width
-        inputs = width
-    return float(work)
+def multiply_adds(info: ModelInfo, kept: dict[str, int], classes: int = 10) -> float:
+    """Returns the multiply-adds of one image through a model that keeps so many filters."""
+    return float(info.count(kept, classes)[0])
 
 
 def remember_rate(info: ModelInfo, device: str, rate: float) -> None:

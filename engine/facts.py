@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.errors import UsageError
+from engine.space import count_text
 from engine.spec import WIRINGS, StudySpec
 
 _MAX_TEXT = 200
@@ -150,7 +151,7 @@ def facts_of(config: Mapping[str, Any]) -> StudyFacts:
 
 
 def _from_spec(spec: StudySpec) -> StudyFacts:
-    layers = "+".join(spec.layers)
+    layers = spec.layers_text
     return StudyFacts(
         title=" · ".join((spec.model_info.title, spec.dataset, layers, spec.ratio_text)),
         model=spec.model,
@@ -167,7 +168,7 @@ def _from_spec(spec: StudySpec) -> StudyFacts:
             "layers": layers,
             "ratio": spec.ratio_text,
             "candidates": len(spec.space),
-            "candidates_in_all": spec.space.total,
+            "candidates_in_all": _countable(spec.space.total),
             "repeats": spec.repeats,
             "epochs": spec.retrain.epochs,
             "pretrain_epochs": spec.pretrain.epochs,
@@ -208,6 +209,11 @@ def _from_origin(origin: Origin) -> StudyFacts:
             "origin": origin.source,
         },
     )
+
+
+def _countable(count: int) -> int | str:
+    """A count that a column of integers can hold, or else its size in words."""
+    return count if count < 1 << 63 else count_text(count)
 
 
 def _optional(kind: Any, value: Any) -> Any:

@@ -115,3 +115,15 @@ class Recipe:
 
 LENET_PRETRAIN = Recipe(epochs=30, learning_rate=0.01, drops=((20, 0.001),))
 LENET_RETRAIN = Recipe(epochs=30, learning_rate=0.001, drops=((20, 1e-4),))
+
+# lr .1 -> .01@100 -> .001@150; ResNets in batches of 128, VGGs of 256.
+CIFAR_PRETRAIN = Recipe(200, 0.1, ((100, 0.01), (150, 0.001)), weight_decay=5e-4, batch_size=128)
+CIFAR_RETRAIN = Recipe(120, 0.01, ((60, 0.001), (90, 1e-4)), weight_decay=5e-4, batch_size=128)
+VGG_PRETRAIN = replace(CIFAR_PRETRAIN, batch_size=256)
+VGG_RETRAIN = replace(CIFAR_RETRAIN, batch_size=256)
+# torchvision's own recipe for its ResNets; the protocol starts from torchvision's weights.
+IMAGENET_PRETRAIN = Recipe(90, 0.1, ((30, 0.01), (60, 0.001)))
+RESNET18_RETRAIN = Recipe(30, 0.01, ((10, 0.001), (20, 1e-4)))
+RESNET50_RETRAIN = Recipe(9, 0.08, ((3, 0.008), (6, 0.0008)))
+VIT_PRETRAIN = Recipe(300, 0.01, ((150, 0.001), (225, 1e-4)), batch_size=128)
+VIT_RETRAIN = Recipe(300, 0.01, ((150, 0.001), (225, 1e-4)), batch_size=128)

@@ -6,7 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import groupby
 
 from engine.errors import UsageError
 
@@ -31,14 +32,29 @@ def pruned_count(filters: int, ratio: float) -> int:
 def unrank_combination(rank: int, n: int, k: int) -> tuple[int, ...]:
     """Returns the combination of that lexicographic rank among all k-subsets of range(n)."""
     chosen: list[int] = []
-    first = 0
-    for left in range(k, 0, -1):
-        while (block := math.comb(n - first - 1, left - 1)) <= rank:
+    first, left = 0, k
+    # How many combinations of `left` out of what comes after `first` there are when `first` is
+    # taken; kept up to date by one product each step, because the numbers can have 1,000 digits.
+    block = math.comb(n - 1, k - 1) if k else 0
+    while left:
+        rest = n - first - 1
+        if rank < block:
+            chosen.append(first)
+            left -= 1
+            block = block * left // rest if rest else 1
+        else:
             rank -= block
-            first += 1
-        chosen.append(first)
+            block = block * (rest - left + 1) // rest
         first += 1
     return tuple(chosen)
+
+
+def count_text(count: int) -> str:
+    """Returns a count as a person reads it: `210`, `1,000`, or `1.3e+25` where it is huge."""
+    if count < 10**15:
+        return f"{count:,}"
+    power = int(math.log10(count))
+    return f"{math.exp(math.log(count) - power * math.log(10)):.1f}e+{power}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,7 @@ class CandidateSpace:
         """Checks that the sample exists; raises UsageError."""
         if self.sample is None and self.total > MAX_CANDIDATES:
             raise UsageError(
-                f"All {self.total:,} candidates are more than one study can hold; "
+                f"All {count_text(self.total)} candidates are more than one study can hold; "
                 f"sample some of them, for example {DEFAULT_SAMPLE:,}."
             )
         if self.sample is not None and not 1 <= self.sample <= min(self.total, MAX_CANDIDATES):
@@ -73,7 +89,7 @@ class CandidateSpace:
                 f"here, not {self.sample:,}."
             )
 
-    @property
+    @cached_property
     def total(self) -> int:
         """How many candidates there are in all."""
         return math.prod(math.comb(n, k) for n, k in zip(self.filters, self.pruned, strict=True))
@@ -100,10 +116,17 @@ class CandidateSpace:
         random.Random(f"{self.seed}/work-order").shuffle(order)
         return order
 
+    def product(self, times: str = " x ") -> str:
+        """Returns the factors of the count: `C(10,2)`, or `C(16,8)^9 x C(32,16)^9`."""
+        factors = [f"C({n},{k})" for n, k in zip(self.filters, self.pruned, strict=True)]
+        return times.join(
+            times.join(same) if len(same := list(run)) < 3 else f"{factor}^{len(same)}"
+            for factor, run in groupby(factors)
+        )
+
     def formula(self) -> str:
         """Returns the count as a person would write it, for example `C(10,2) = 45`."""
-        product = " x ".join(f"C({n},{k})" for n, k in zip(self.filters, self.pruned, strict=True))
-        text = f"{product} = {self.total:,}"
+        text = f"{self.product()} = {count_text(self.total)}"
         return text if self.sample is None else f"{self.sample:,} of {text}"
 
     def _unrank(self, rank: int) -> tuple[tuple[int, ...], ...]:
@@ -125,3 +148,11 @@ class CandidateSpace:
         while len(drawn) < self.sample:
             drawn[generator.randrange(self.total)] = None
         return [self._unrank(rank) for rank in drawn]
+
+
+@lru_cache(maxsize=16)
+def candidate_space(
+    filters: tuple[int, ...], pruned: tuple[int, ...], sample: int | None, seed: int
+) -> CandidateSpace:
+    """Returns a space; the same object for the same study, because a sample is drawn only once."""
+    return CandidateSpace(filters, pruned, sample, seed)

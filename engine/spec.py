@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
+from engine.described import is_outside_catalog
 from engine.errors import UsageError
+from engine.model_info import listed
 from engine.recipe import Recipe
 from engine.scores import (
     BASE_SCORES,
@@ -20,7 +22,7 @@ from engine.scores import (
     is_well_formed,
     retraining_epochs,
 )
-from engine.space import CandidateSpace, pruned_count
+from engine.space import CandidateSpace, candidate_space, pruned_count
 
 WIRINGS = ("correct", "released")
 MAX_REPEATS = 1_000
@@ -60,6 +62,8 @@ class StudySpec:
         scores: What is measured before retraining, the base scores first; `name@digest` where it
             is a file's.
         search: Ways of `SEARCHES` to look for the oracle beside the sample.
+        facts: The model's facts where it is none of the catalog's, so that the spec says all that
+            a reader needs on any machine. Looked up where not given; None for the catalog's.
     """
 
     model: str
@@ -74,12 +78,17 @@ class StudySpec:
     seed: int = 0
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
+    facts: ModelInfo | None = None
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
-        info = _checked("model", find_model, self.model)
+        outside = is_outside_catalog(self.model)
+        info = (outside and self.facts) or _checked("model", find_model, self.model)
+        if outside and info.name != self.model:
+            raise SpecError("model", f"The facts of {info.name} are not those of {self.model}.")
+        object.__setattr__(self, "facts", info if outside else None)
         data = _checked("dataset", find_dataset, self.dataset)
-        if info.channels != data.channels:
+        if info.channels not in (data.channels, 3):
             raise SpecError(
                 "dataset",
                 f"{info.title} takes images of {info.channels} channel(s); "
@@ -88,7 +97,7 @@ class StudySpec:
         if not self.layers:
             raise SpecError("layers", f"Name at least one layer of {info.name} to prune.")
         if len(set(self.layers)) != len(self.layers):
-            raise SpecError("layers", f"A layer is named twice in {', '.join(self.layers)}.")
+            raise SpecError("layers", f"A layer is named twice in {listed(list(self.layers))}.")
         for layer in self.layers:
             _checked("layers", info.layer, layer)
         if len(self.ratios) != len(self.layers):
@@ -116,7 +125,7 @@ class StudySpec:
     @property
     def model_info(self) -> ModelInfo:
         """The model's facts."""
-        return find_model(self.model)
+        return self.facts or find_model(self.model)
 
     @property
     def dataset_info(self) -> DatasetInfo:
@@ -139,8 +148,17 @@ class StudySpec:
         return tuple(map(column_of, self.scores))
 
     @property
+    def layers_text(self) -> str:
+        """The layers as one word: `conv1+conv2`; of many, the first and how many more."""
+        few = self.layers if len(self.layers) <= 4 else self.layers[:1]
+        more = f"+{len(self.layers) - 1}-more" if len(self.layers) > 4 else ""
+        return "+".join(few) + more
+
+    @property
     def ratio_text(self) -> str:
-        """The ratio as one word: `0.5`, or `0.5+0.3` where layers differ."""
+        """The ratio as one word: `0.5`, `0.5+0.3` where layers differ; of many, the range."""
+        if len(self.ratios) > 4 and len(set(self.ratios)) > 1:
+            return f"{min(self.ratios):g}-to-{max(self.ratios):g}"
         distinct = dict.fromkeys(self.ratios)
         return "+".join(f"{r:g}" for r in (self.ratios if len(distinct) > 1 else distinct))
 
@@ -178,6 +196,7 @@ class StudySpec:
             "seed": self.seed,
             "scores": list(self.scores),
             "search": list(self.search),
+            **({"facts": self.facts.to_json()} if self.facts else {}),
         }
 
     @classmethod
@@ -190,6 +209,7 @@ class StudySpec:
         try:
             fields = dict(data)
             candidates = fields.pop("candidates")
+            facts = fields.pop("facts", None)
             spec = cls(
                 model=str(fields.pop("model")),
                 dataset=str(fields.pop("dataset")),
@@ -203,6 +223,7 @@ class StudySpec:
                 seed=int(fields.pop("seed", 0)),
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
+                facts=None if facts is None else ModelInfo.from_json(facts),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error
@@ -247,10 +268,10 @@ class StudySpec:
             )
 
     def _space(self, _: None) -> CandidateSpace:
-        info = find_model(self.model)
+        info = self.model_info
         filters = tuple(info.layer(layer).filters for layer in self.layers)
         pruned = tuple(map(pruned_count, filters, self.ratios))
-        return CandidateSpace(filters, pruned, self.candidates, self.seed)
+        return candidate_space(filters, pruned, self.candidates, self.seed)
 
 
 def _check_ratio(info: ModelInfo, layer: str, ratio: float) -> None:

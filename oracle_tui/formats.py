@@ -102,3 +102,11 @@ def bar(done: int, total: int, width: int) -> str:
 def escape(text: str) -> str:
     """Text from a file, safe for a terminal: control characters become visible, length bounded."""
     return "".join(c if c.isprintable() else "·" for c in text[:500])
+
+
+def rounded(value: int) -> str:
+    """A count of parameters or operations to three digits: `11.2M`, `1.81G`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return str(value)

@@ -90,7 +90,7 @@ class Bench:
     def l1_choice(self) -> Pruned:
         """Returns the candidate that L1-norm pruning of the base network chooses."""
         return tuple(
-            tuple(l1_selection(self.base.state, layer, count))
+            tuple(l1_selection(self.base.state, self.plan[layer], count))
             for layer, count in zip(self.spec.layers, self.spec.space.pruned, strict=True)
         )
 
@@ -119,7 +119,10 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         session.say(note=line)
         session.checkpoint()
 
-    data = load_dataset(spec.dataset_info, progress=told).to(device)
+    model = spec.model_info
+    data = load_dataset(
+        spec.dataset_info, size=model.size, channels=model.channels, progress=told
+    ).to(device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)
     kind = pack_kind(spec.model_info, {}, data)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import RunFailure, UsageError
+from engine.estimate import multiply_adds
 from engine.folders import cache_folder, ensure_private
 from engine.seeds import derive_seed
 from engine.spec import StudySpec
@@ -26,6 +27,11 @@ from engine.work.packs import Pack, make_pack, network_of
 # Raise it when a change of code changes the network that a spec gives.
 VERSION = 1
 _BATCHES_AT_A_TIME = 50
+# There is only one base network, so torch's threads share a large one: one that takes so many
+# multiply-adds an image. Always so many threads, whatever the machine has, because how many they
+# are is part of the result.
+_TORCH_THREADS = 2
+_SHARED_FROM = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ def base_key(spec: StudySpec, data: ImageData) -> str:
         "seed": spec.seed,
         "device": device,
     }
+    if spec.model_info.digest:
+        determines["model_file"] = spec.model_info.digest
     text = json.dumps(determines, sort_keys=True)
     return f"{spec.model}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
 
@@ -124,7 +132,17 @@ def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
 def _new_pack(spec: StudySpec, data: ImageData, threads: int) -> Pack:
     state = initial_state(spec, data.classes)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
-    return make_pack(spec.model_info, stacked, data, spec.pretrain, threads=threads)
+    large = multiply_adds(spec.model_info, {}) >= _SHARED_FROM
+    shared = _TORCH_THREADS if large else 1
+    return make_pack(
+        spec.model_info, stacked, data, spec.pretrain, threads=threads, torch_threads=shared
+    )
+
+
+def _batches_at_a_time(spec: StudySpec) -> int:
+    """As many as take a few seconds: fewer of networks that cost more than LeNet5-Mini."""
+    cost = multiply_adds(spec.model_info, {}) / 450_000
+    return max(1, min(_BATCHES_AT_A_TIME, int(_BATCHES_AT_A_TIME / max(1.0, cost))))
 
 
 def _train(
@@ -136,7 +154,7 @@ def _train(
     checkpoint: Callable[[], None],
 ) -> BaseNetwork:
     count, recipe = len(data.train_labels), spec.pretrain
-    piece = _BATCHES_AT_A_TIME * recipe.batch_size
+    piece = _batches_at_a_time(spec) * recipe.batch_size
     best: tuple[float, float, int] | None = None
     best_state = pack.state()
     for epoch in range(recipe.epochs):

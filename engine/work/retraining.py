@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.catalog import ModelInfo
 from engine.errors import UsageError
-from engine.estimate import remember_rate, retraining_work
+from engine.estimate import multiply_adds, remember_rate, retraining_work
 from engine.outcomes import diverged, outcomes_of
 from engine.recipe import Recipe
 from engine.store.layout import RowStatus
@@ -24,9 +25,16 @@ from engine.work.packs import Pack
 from engine.work.session import Session
 from engine.work.sizing import PackSizer
 
-# An epoch is cut into calls of this many candidate-samples, so that a pause or stop is obeyed soon.
-_CALL_SAMPLES = 100_000
+# An epoch is cut into calls of this many candidate-samples, so that a pause or stop is obeyed soon;
+# into fewer where one sample takes more than that of LeNet5-Mini, whose multiply-adds are these.
+CALL_SAMPLES = 100_000
+_CALL_WORK = CALL_SAMPLES * 450_000
 _CHECKPOINT_SECONDS = 30.0
+
+
+def samples_in_a_call(info: ModelInfo) -> int:
+    """Returns how many candidate-samples of a model are trained in one call of a pack."""
+    return max(1, min(CALL_SAMPLES, int(_CALL_WORK / max(1.0, multiply_adds(info, {})))))
 
 
 def train_epoch(
@@ -35,6 +43,7 @@ def train_epoch(
     epoch: int,
     order: NDArray[np.int64],
     between: Callable[[int], None],
+    call_samples: int = CALL_SAMPLES,
 ) -> NDArray[np.float64]:
     """Trains one epoch and evaluates on both sets.
 
@@ -44,11 +53,12 @@ def train_epoch(
         epoch: Which epoch, counted from 0.
         order: The train images, (n,), in the order of this epoch.
         between: Called between steps with how many candidate-samples were just trained; may raise.
+        call_samples: Candidate-samples in a call of the pack; see `samples_in_a_call`.
 
     Returns:
         (K, 4): train loss, train accuracy, test loss, test accuracy.
     """
-    batches = max(1, _CALL_SAMPLES // (recipe.batch_size * pack.size))
+    batches = max(1, call_samples // (recipe.batch_size * pack.size))
     for start in range(0, len(order), batches * recipe.batch_size):
         part = order[start : start + batches * recipe.batch_size]
         pack.train(part, recipe.rate_at(epoch))
@@ -144,7 +154,9 @@ class Retraining:
             pack.load_state(resumed.state)
         for epoch in range(first, recipe.epochs):
             order = batch_order(bench.spec.seed, repeat, epoch, bench.train_images)
-            curves[:, epoch] = train_epoch(pack, recipe, epoch, order, self._between)
+            curves[:, epoch] = train_epoch(
+                pack, recipe, epoch, order, self._between, samples_in_a_call(bench.spec.model_info)
+            )
             self._show(candidates, repeat, epoch, curves)
             if time.monotonic() - saved > _CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
                 here = PackCheckpoint(tuple(candidates), repeat, epoch + 1, curves, pack.state())

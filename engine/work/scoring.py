@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 
 from engine.catalog import ModelInfo
 from engine.work.datasets import ImageData
+from engine.work.models import network_of
+from engine.work.models.lenet import LeNet
 from engine.work.packs import fused
 from engine.work.packs.base import Evaluation, repeatable
 from engine.work.packs.choose import pack_kind
-from engine.work.packs.solo import IMAGES_AT_A_TIME, slim_network, tally
+from engine.work.packs.solo import images_at_a_time, laid_out, tally
 from engine.work.packs.stacked import stacked_logits, stacked_tally
+from engine.work.packs.workers import Workers
+from engine.work.prefix import SharedPrefix
 from engine.work.surgery import (
     Kept,
     SlicePlan,
@@ -21,12 +27,14 @@ from engine.work.surgery import (
     candidate_states,
     consumers_keep,
     kept_by_layer,
-    take_network,
+    slim_state,
 )
 from engine.work.surgery.wiring import Pruned
 
 # Memory on a GPU: maps of 64 candidates and 1,000 images of LeNet5-Mini are about 2 GB.
 _CANDIDATES_AT_A_TIME = 64
+# What networks that are scored one by one may take beside what they share.
+_SOLO_BYTES = 1 << 30
 
 
 def pruned_scores(
@@ -55,7 +63,7 @@ def pruned_scores(
         candidates: Per candidate, the filters it loses of each of those layers.
         data: The data, on the device to compute on.
         wiring: "correct" or "released"; see `candidate_states`.
-        threads: Threads of the fused kernel.
+        threads: Threads that compute on a CPU.
         kind: "fused", "stacked" or "solo", to ask for one way of computing; else the quickest.
         progress: Called between steps with how many candidates' worth of work is done; may raise
             to break off.
@@ -74,42 +82,75 @@ def pruned_scores(
         readers = consumers_keep(base, plan, kept[:1], wiring)[0][layers[0]]
         released = readers if wiring == "released" else None
         return fused.shared_scores(base, layers[0], own, released, data, threads, tell)
+    if kind == "solo":
+        reading = consumers_keep(base, plan, kept, wiring)
+        return _solo_scores(info, base, plan, kept, reading, data, threads, tell)
     states = candidate_states(base, plan, layers, candidates, wiring)
     if kind == "fused":
         return fused.separate_scores(states, data, threads, tell)
-    score = _stacked_scores if kind == "stacked" else _solo_scores
-    return score(info, base, states, kept, data, tell)
+    return _stacked_scores(info, base, states, kept, data, tell)
 
 
 def _solo_scores(
     info: ModelInfo,
     base: State,
-    states: State,
+    plan: SlicePlan,
     kept: Sequence[Kept],
+    readers: Sequence[Kept],
     data: ImageData,
+    threads: int,
     tell: Callable[[int], None],
 ) -> Evaluation:
-    """One network after another, from the feature maps of the first pruned layer on."""
-    first, whole = _first_pruned(info, kept), slim_network(info, data.classes, base)
-    networks = [
-        slim_network(info, data.classes, take_network(states, place)).eval()
-        for place in range(len(kept))
-    ]
-    loss, right = np.zeros(len(kept)), np.zeros(len(kept))
-    indices = [torch.as_tensor(one[first]) for one in kept]
+    """Network by network, from where the first pruned layer begins; batches side by side."""
     images, labels = data.split("train")
-    for start in range(0, len(images), IMAGES_AT_A_TIME):
-        piece = slice(start, start + IMAGES_AT_A_TIME)
-        with torch.no_grad(), repeatable():
-            maps = whole.eval().before(images[piece], first)
-        for place, network in enumerate(networks):
-            with torch.no_grad(), repeatable():
-                logits = network.after(maps.index_select(1, indices[place]), first)
-                more_loss, more_right = tally(logits, labels[piece])
-            loss[place] += more_loss.item()
-            right[place] += more_right.item()
-            tell(int((start * len(kept) + len(labels[piece]) * (place + 1)) / len(images)))
+    device = images.device
+    at_a_time = images_at_a_time(info)
+    pieces = [slice(start, start + at_a_time) for start in range(0, len(images), at_a_time)]
+    whole = laid_out(info, network_of(info, data.classes, base), device).eval()
+    layers = [plan[layer] for layer in kept[0]]
+    pruned = {part.tensor for layer in layers for part in (*layer.own, *layer.following)}
+    workers = Workers(threads if device.type == "cpu" else 1)
+    loss, right = np.zeros(len(kept)), np.zeros(len(kept))
+    with torch.no_grad(), repeatable():
+        prefix = SharedPrefix(whole, pruned, images[:1])
+
+    def network(place: int) -> nn.Module:
+        state = slim_state(base, plan, kept[place], readers[place])
+        return laid_out(info, network_of(info, data.classes, state), device).eval()
+
+    with torch.no_grad(), repeatable():
+        plain, short = network(0), prefix.shorten(network(0))
+        shared = bool(prefix.modules) and prefix.holds_for(plain, short, images[:2])
+    together = max(1, _SOLO_BYTES // _own_bytes(plain, pruned))
+    for begin in range(0, len(kept), together):
+        places = range(begin, min(begin + together, len(kept)))
+        networks = [network(place) for place in places]
+        if shared:
+            networks = [prefix.shorten(one) for one in networks]
+
+        def work(piece: slice, networks: list[nn.Module] = networks) -> list[tuple[float, int]]:
+            with torch.no_grad():
+                if shared:
+                    prefix.compute(images[piece])
+                found = [tally(one(images[piece]), labels[piece]) for one in networks]
+            return [(more_loss.item(), int(more_right.item())) for more_loss, more_right in found]
+
+        # As many pieces at a time as there are workers, so that a stop is obeyed soon.
+        for start in range(0, len(pieces), workers.count):
+            some = pieces[start : start + workers.count]
+            for found in workers.run([partial(work, piece) for piece in some]):
+                for place, (more_loss, more_right) in zip(places, found, strict=True):
+                    loss[place] += more_loss
+                    right[place] += more_right
+            tell(begin + len(places) * min(start + len(some), len(pieces)) // len(pieces))
     return Evaluation(loss / len(images), right / len(images))
+
+
+def _own_bytes(network: nn.Module, pruned: set[str]) -> int:
+    """Returns what a slim network takes beside what it shares with the base network."""
+    state = network.state_dict()
+    own = sum(int(state[name].nbytes) for name in pruned)
+    return max(1, own)
 
 
 def _stacked_scores(
@@ -124,13 +165,15 @@ def _stacked_scores(
     images, labels = data.split("train")
     device = images.device
     first = _first_pruned(info, kept)
-    whole = slim_network(info, data.classes, base).to(device).eval()
+    whole = network_of(info, data.classes, base).to(device).eval()
+    assert isinstance(whole, LeNet)
     on_device = {name: tensor.to(device) for name, tensor in states.items()}
     loss = torch.zeros(len(kept), dtype=torch.float64, device=device)
     right = torch.zeros(len(kept), dtype=torch.int64, device=device)
     indices = torch.as_tensor([list(one[first]) for one in kept], device=device)
-    for start in range(0, len(images), IMAGES_AT_A_TIME):
-        piece = slice(start, start + IMAGES_AT_A_TIME)
+    at_a_time = images_at_a_time(info)
+    for start in range(0, len(images), at_a_time):
+        piece = slice(start, start + at_a_time)
         with torch.no_grad(), repeatable():
             maps = whole.before(images[piece], first).transpose(0, 1)
             for begin in range(0, len(kept), _CANDIDATES_AT_A_TIME):

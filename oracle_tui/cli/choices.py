@@ -7,47 +7,91 @@ from typing import Any
 
 import click
 
-from engine.catalog import DATASETS, MODELS
+from engine.catalog import DATASETS, MODELS, ModelInfo
+from engine.entries import named_model
 from engine.estimate import Estimate, duration_text, estimate_all
+from engine.model_info import listed
 from engine.presets import PRESETS, WAITING, Preset, find_preset
 from oracle_tui.cli.options import json_option
-from oracle_tui.cli.output import print_json, print_table
+from oracle_tui.cli.output import print_json, print_line, print_table
+from oracle_tui.formats import rounded
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
 @json_option
-def models(as_json: bool) -> None:
-    """List the models and their prunable layers."""
+def models(names: tuple[str, ...], as_json: bool) -> None:
+    """List the models and their prunable layers.
+
+    With names, only these; they may be of any model: timm:resnet26d, torchvision:alexnet,
+    my_net.py:Net, or one at another input size, resnet18@64.
+    """
+    chosen = [named_model(name) for name in names] if names else list(MODELS.values())
     if as_json:
-        print_json(
-            [
-                {
-                    "name": model.name,
-                    "title": model.title,
-                    "channels": model.channels,
-                    "size": model.size,
-                    "layers": [
-                        {"name": layer.name, "filters": layer.filters} for layer in model.layers
-                    ],
-                    "pretrain": model.pretrain.to_json(),
-                    "retrain": model.retrain.to_json(),
-                }
-                for model in MODELS.values()
-            ]
-        )
+        print_json([_model_record(model) for model in chosen])
+        return
+    if len(chosen) == 1:
+        _print_layers(chosen[0])
         return
     print_table(
-        ("NAME", "INPUT", "LAYERS (FILTERS)", "RETRAINING"),
+        ("NAME", "INPUT", "PARAMETERS", "MULTIPLY-ADDS", "LAYERS (FILTERS)", "RETRAINING"),
         [
             (
                 model.name,
                 f"{model.channels} x {model.size} x {model.size}",
-                ", ".join(f"{layer.name} ({layer.filters})" for layer in model.layers),
+                rounded(model.count({})[1]),
+                rounded(model.count({})[0]),
+                listed([f"{layer.name} ({layer.filters})" for layer in model.layers], 3),
                 str(model.retrain),
             )
-            for model in MODELS.values()
+            for model in chosen
         ],
     )
+
+
+def _model_record(model: ModelInfo) -> dict[str, Any]:
+    multiply_adds, parameters = model.count({})
+    return {
+        "name": model.name,
+        "title": model.title,
+        "family": model.family,
+        "channels": model.channels,
+        "size": model.size,
+        "classes": model.classes,
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        "flops": 2 * multiply_adds,
+        "layers": [
+            {
+                "name": layer.name,
+                "filters": layer.filters,
+                "kind": layer.kind,
+                "pruned_with": list(layer.members),
+            }
+            for layer in model.layers
+        ],
+        "usual_layers": model.usual or model.layers[0].name,
+        "not_prunable": dict(model.refused),
+        "pretrain": model.pretrain.to_json(),
+        "retrain": model.retrain.to_json(),
+    }
+
+
+def _print_layers(model: ModelInfo) -> None:
+    multiply_adds, parameters = model.count({})
+    print_line(
+        f"{model.title}: {model.channels} x {model.size} x {model.size}, "
+        f"{parameters:,} parameters, {multiply_adds:,} multiply-adds an image"
+    )
+    print_table(
+        ("LAYER", "HAS", "PRUNED TOGETHER WITH"),
+        [
+            (layer.name, f"{layer.filters} {layer.kind}", ", ".join(layer.members))
+            for layer in model.layers
+        ],
+    )
+    for layer, reason in model.refused:
+        print_line(f"not {layer}: {reason}")
 
 
 @click.command()

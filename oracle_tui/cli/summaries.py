@@ -53,7 +53,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     of_all = summary["candidates_in_all"]
     candidates = f"{summary['candidates']:,}"
     if of_all is not None and summary["candidates"] != of_all:
-        candidates += f" of {of_all:,}"
+        candidates += f" of {of_all if isinstance(of_all, str) else f'{of_all:,}'}"
     said = {key: DASH if value is None else value for key, value in summary.items()}
     facts = [
         ("run", summary["id"]),

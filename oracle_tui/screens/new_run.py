@@ -16,6 +16,7 @@ from engine.catalog import DATASETS, MODELS, find_model
 from engine.devices import check_device
 from engine.entries import FIELDS, entries_of, problems_in, read_entries
 from engine.estimate import estimate
+from engine.model_info import listed
 from engine.presets import PRESETS
 from engine.spec import WIRINGS, SpecError, StudySpec
 from oracle_tui.screens.base import WorkingScreen
@@ -114,11 +115,11 @@ class NewRunScreen(WorkingScreen[None]):
         self._check()
 
     def _bring_layers(self) -> None:
-        """Another model may not have the layers that are entered: offer its first one."""
+        """Another model may not have the layers that are entered: offer its usual ones."""
         model = find_model(self._field("model").value)
         entered = [part.strip() for part in self._field("layers").value.split(",")]
         if not set(entered) <= {layer.name for layer in model.layers}:
-            self._field("layers").set_value(model.layers[0].name)
+            self._field("layers").set_value(model.usual or model.layers[0].name)
 
     def _check(self) -> None:
         entries = self.entries
@@ -150,8 +151,7 @@ class NewRunScreen(WorkingScreen[None]):
             model = MODELS.get(self._field("model").value)
             if model is None:
                 return None
-            layers = (f"{layer.name} ({layer.filters})" for layer in model.layers)
-            return ", ".join(layers)
+            return listed([f"{layer.name} ({layer.filters})" for layer in model.layers], 12)
         return None
 
     def _outlook(self, device: str) -> str:

@@ -13,7 +13,10 @@ def test_models_json_names_layers_and_filters(oracle_tui):
     assert answer.code == 0
     assert [model["name"] for model in answer.json] == list(MODELS)
     mini = answer.json[0]
-    assert mini["layers"] == [{"name": f"conv{i}", "filters": 10} for i in (1, 2, 3)]
+    assert mini["layers"] == [
+        {"name": f"conv{i}", "filters": 10, "kind": "filters", "pruned_with": []} for i in (1, 2, 3)
+    ]
+    assert (mini["family"], mini["parameters"], mini["flops"]) == ("lenet", 5_500, 897_400)
     assert mini["retrain"]["epochs"] == 30
 
 

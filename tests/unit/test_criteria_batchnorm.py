@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,7 @@ from engine.work.bench import Bench
 from engine.work.criteria import Scorer, Subject
 from engine.work.criteria.losses import RECALIBRATION_BATCHES
 from engine.work.datasets import ImageData, load_dataset
-from engine.work.models import Network, build_model, slice_plan
+from engine.work.models import Family, build_model, slice_plan
 from engine.work.pretraining import BaseNetwork
 
 torch.set_num_threads(1)
@@ -31,7 +29,7 @@ INFO = ModelInfo(
 )  # fmt: skip
 
 
-class TinyNorm(Network):
+class TinyNorm(nn.Module):
     """conv1 -> bn1 -> ReLU -> 8x8 max-pool -> fc."""
 
     def __init__(self, filters: int, classes: int) -> None:
@@ -40,25 +38,20 @@ class TinyNorm(Network):
         self.bn1 = nn.BatchNorm2d(filters)
         self.fc = nn.Linear(filters, classes)
 
-    @classmethod
-    def build(cls, info: ModelInfo, classes: int, kept: Mapping[str, int]) -> TinyNorm:
-        return cls(kept.get("conv1", FILTERS), classes)
-
     def forward(self, images: Tensor) -> Tensor:
-        return self.after(self.before(images, "conv1"), "conv1")
-
-    def before(self, images: Tensor, layer: str) -> Tensor:
-        return self.conv1(images)
-
-    def after(self, maps: Tensor, layer: str) -> Tensor:
-        maps = functional.relu(self.bn1(maps))
+        maps = functional.relu(self.bn1(self.conv1(images)))
         return self.fc(functional.adaptive_max_pool2d(maps, 1).flatten(1))
+
+
+class TinyNorms(Family):
+    def build(self, info: ModelInfo, classes: int) -> nn.Module:
+        return TinyNorm(FILTERS, classes)
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(catalog, "MODELS", {**catalog.MODELS, INFO.name: INFO})
-    monkeypatch.setattr(models, "FAMILIES", {**models.FAMILIES, INFO.family: TinyNorm})
+    monkeypatch.setattr(models, "FAMILIES", {**models.FAMILIES, INFO.family: TinyNorms()})
     spec = read_entries(
         {"model": INFO.name, "layers": "conv1", "ratio": "0.5", "epochs": "1", "scores": "all"}
     )

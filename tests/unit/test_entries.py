@@ -78,7 +78,7 @@ def test_large_spaces_are_sampled_by_default():
 @pytest.mark.parametrize(
     ("entries", "field", "says"),
     [
-        ({"model": "resnet56"}, "model", "no model named 'resnet56'"),
+        ({"model": "resnet57"}, "model", "no model named 'resnet57'"),
         ({"dataset": "imagenet"}, "dataset", "no data set named 'imagenet'"),
         ({"layers": "conv7"}, "layers", "no layer named 'conv7'"),
         ({"layers": ","}, "layers", "at least one layer"),

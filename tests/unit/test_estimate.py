@@ -16,8 +16,10 @@ from engine.estimate import (
 )
 from engine.work.models import build_model
 
+LENETS = [info for info in MODELS.values() if info.family == "lenet"]
 
-@pytest.mark.parametrize("info", MODELS.values(), ids=MODELS)
+
+@pytest.mark.parametrize("info", LENETS, ids=[info.name for info in LENETS])
 @pytest.mark.parametrize("kept", [{}, {"conv1": 3}, {"conv2": 4, "conv3": 5}])
 def test_multiply_adds_are_half_of_torchs_count(info: ModelInfo, kept: dict[str, int]) -> None:
     network = build_model(info, 10, kept)

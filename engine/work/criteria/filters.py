@@ -62,6 +62,7 @@ def per_filter(tensors: Mapping[str, Tensor], slices: Iterable[Slice], filters: 
         .detach()
         .to("cpu", torch.float64)
         .movedim(part.dim, 0)
+        .narrow(0, part.offset, filters * part.block)
         .reshape(filters, -1)
         for part in slices
         if part.tensor in tensors

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from engine.work.bench import Pruned
 from engine.work.criteria.subject import Scores, Subject, Tell
 from engine.work.packs.base import repeatable
-from engine.work.packs.solo import evaluate_network
+from engine.work.packs.solo import evaluate_network, images_at_a_time
 
 RECALIBRATION_BATCHES = 10
 
@@ -30,15 +30,21 @@ def recalibrated_scores(subject: Subject, candidates: Sequence[Pruned], tell: Te
     the plain numbers.
     """
     if not has_batchnorm(subject.network):
-        found = subject.evaluation(candidates, tell)
-        return {"recalibrated_train_loss": found.loss, "recalibrated_train_acc": found.accuracy}
+        plain = subject.evaluation(candidates, tell)
+        return {"recalibrated_train_loss": plain.loss, "recalibrated_train_acc": plain.accuracy}
     size = subject.bench.spec.retrain.batch_size
     images, _ = subject.train_sample(RECALIBRATION_BATCHES * size, "recalibration")
     results = []
     for place, candidate in enumerate(candidates):
         network = subject.pruned_network(candidate)
         recalibrate(network, images, size)
-        results.append(evaluate_network(network, subject.train_images, subject.train_labels))
+        found = evaluate_network(
+            network,
+            subject.train_images,
+            subject.train_labels,
+            images_at_a_time(subject.bench.spec.model_info),
+        )
+        results.append(found)
         tell(place + 1)
     loss, accuracy = np.array(results, np.float64).reshape(-1, 2).T
     return {"recalibrated_train_loss": loss, "recalibrated_train_acc": accuracy}

@@ -94,7 +94,8 @@ def norm_scale(state: State, plan: LayerPlan) -> NDArray[np.float64]:
     for part in plan.following:
         owner = part.tensor.rpartition(".")[0]
         if part.dim == 0 and part.tensor.endswith(".weight") and f"{owner}.running_mean" in state:
-            scale = state[part.tensor].detach().to("cpu", torch.float64).abs()
+            whole = state[part.tensor].narrow(0, part.offset, plan.filters * part.block)
+            scale = whole.detach().to("cpu", torch.float64).abs()
             return np.asarray(scale.reshape(plan.filters, -1).mean(1).numpy())
     return np.full(plan.filters, np.nan)
 

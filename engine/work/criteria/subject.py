@@ -9,14 +9,15 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.seeds import derive_seed
 from engine.work.bench import Bench, Pruned
-from engine.work.models import Network
+from engine.work.criteria.filters import per_filter
+from engine.work.models import network_of
 from engine.work.packs import Evaluation
-from engine.work.packs.solo import slim_network
-from engine.work.surgery import candidate_states, take_network
+from engine.work.packs.solo import laid_out
+from engine.work.surgery import Slice, State, candidate_states, take_network
 
 Result = TypeVar("Result")
 
@@ -49,24 +50,36 @@ class Subject:
         return self.bench.data.train_labels
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> nn.Module:
         """The base network in eval mode, on the device; leave its parameters as they are."""
         state = self.bench.base.state
-        network = slim_network(self.bench.spec.model_info, self.bench.data.classes, state)
-        return network.to(self.bench.device).eval()
+        own = {name: tensor.clone() for name, tensor in state.items()}
+        return self._ready(own)
 
     def weight(self, layer: str) -> Tensor:
-        """The base network's weight of a layer, (filters, ...), float64 on the CPU."""
-        return self.bench.base.state[f"{layer}.weight"].detach().to("cpu", torch.float64)
+        """The base network's weight of a layer, (filters, ...), float64 on the CPU.
 
-    def pruned_network(self, candidate: Pruned) -> Network:
+        Where a filter is made by several weights (layers pruned together, attention heads), their
+        numbers are one row: (filters, numbers).
+        """
+        plan, state = self.bench.plan[layer], self.bench.base.state
+        weights = [part for part in plan.own if state[part.tensor].ndim > 1]
+        if len(weights) == 1 and weights[0] == Slice(f"{layer}.weight", 0):
+            return state[f"{layer}.weight"].detach().to("cpu", torch.float64)
+        return per_filter(state, weights, plan.filters)
+
+    def pruned_network(self, candidate: Pruned) -> nn.Module:
         """A candidate's own network, wired as the study says, in eval mode, on the device."""
         spec = self.bench.spec
         states = candidate_states(
             self.bench.base.state, self.bench.plan, spec.layers, [candidate], spec.wiring
         )
-        network = slim_network(spec.model_info, self.bench.data.classes, take_network(states, 0))
-        return network.to(self.bench.device).eval()
+        return self._ready(take_network(states, 0))
+
+    def _ready(self, state: State) -> nn.Module:
+        info = self.bench.spec.model_info
+        network = network_of(info, self.bench.data.classes, state)
+        return laid_out(info, network, self.bench.device).eval()
 
     def seed(self, *purpose: str | int) -> int:
         """A seed for one purpose; the same one gives the same seed."""

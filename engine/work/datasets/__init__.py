@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +17,7 @@ from engine.catalog import DatasetInfo
 from engine.errors import UsageError
 from engine.work.datasets.files import cache_of, download_all, locate
 from engine.work.datasets.idx import read_images, read_labels
-from engine.work.datasets.resize import enlarge
+from engine.work.datasets.resize import resized
 
 SIDE = 32
 
@@ -26,9 +27,9 @@ class ImageData:
     """A data set in memory.
 
     Attributes:
-        train_images: float32 (N, channels, 32, 32), normalised.
+        train_images: float32 (N, channels, size, size), normalised.
         train_labels: int64 (N,).
-        test_images: float32 (M, channels, 32, 32), normalised.
+        test_images: float32 (M, channels, size, size), normalised.
         test_labels: int64 (M,).
         classes: How many classes there are.
         digest: Names the content: images, labels and preparation.
@@ -61,12 +62,19 @@ class ImageData:
 
 
 def load_dataset(
-    info: DatasetInfo, *, download: bool = True, progress: Callable[[str], None] | None = None
+    info: DatasetInfo,
+    *,
+    size: int = SIDE,
+    channels: int = 1,
+    download: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> ImageData:
-    """Loads a data set, prepared as the protocol says: resized to 32x32, scaled, normalised.
+    """Loads a data set, prepared as the protocol says: resized, scaled, normalised.
 
     Args:
         info: The set's facts.
+        size: Height and width that the model takes.
+        channels: Channels that the model takes; grey images are repeated in each.
         download: Whether it may be downloaded when it is not on this machine.
         progress: Called with lines about a download; may raise to break it off.
 
@@ -88,8 +96,8 @@ def load_dataset(
         # What the cache holds can be had again; a second damaged copy is an error.
         say(f"{info.title} is damaged in the cache; downloading it again")
         download_all(info, say)
-        return load_dataset(info, download=False)
-    return prepare(info, *raw)
+        return load_dataset(info, size=size, channels=channels, download=False)
+    return prepare(info, *raw, size=size, channels=channels)
 
 
 def prepare(
@@ -98,31 +106,54 @@ def prepare(
     train_labels: NDArray[np.int64],
     test_images: NDArray[np.uint8],
     test_labels: NDArray[np.int64],
+    *,
+    size: int = SIDE,
+    channels: int = 1,
 ) -> ImageData:
     """Returns prepared data from grey images (N, height, width) and their labels.
 
-    Equal to torchvision's Resize(32) on PIL images, ToTensor and Normalize, bit for bit.
+    Equal to torchvision's Resize(size) on PIL images, ToTensor and Normalize, bit for bit. The
+    channels of a grey image are views of one.
+
+    Raises:
+        UsageError: The prepared images do not fit into memory.
     """
-    digest = hashlib.blake2b(repr((SIDE, info.mean, info.std)).encode(), digest_size=16)
+    _check_memory(info, len(train_images) + len(test_images), size)
+    preparation = (size, info.mean, info.std) + ((channels,) if channels > 1 else ())
+    digest = hashlib.blake2b(repr(preparation).encode(), digest_size=16)
     for array in (train_images, train_labels, test_images, test_labels):
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return ImageData(
-        _normalised(train_images, info),
+        _normalised(train_images, info, size, channels),
         torch.from_numpy(train_labels),
-        _normalised(test_images, info),
+        _normalised(test_images, info, size, channels),
         torch.from_numpy(test_labels),
         info.classes,
         digest.hexdigest(),
     )
 
 
-def _normalised(images: NDArray[np.uint8], info: DatasetInfo) -> Tensor:
+def _normalised(images: NDArray[np.uint8], info: DatasetInfo, size: int, channels: int) -> Tensor:
     """Looks every grey value up: there are only 256 of them."""
     values = torch.arange(256, dtype=torch.uint8).to(torch.float32).div(255)
     mean, std = torch.tensor(info.mean), torch.tensor(info.std)
     table = values.sub_(mean).div_(std).numpy()
-    return torch.from_numpy(table.take(enlarge(images, SIDE))).unsqueeze(1)
+    return (
+        torch.from_numpy(table.take(resized(images, size)))
+        .unsqueeze(1)
+        .expand(-1, channels, -1, -1)
+    )
+
+
+def _check_memory(info: DatasetInfo, images: int, size: int) -> None:
+    needed, free = images * size * size * 4, psutil.virtual_memory().available
+    if needed > 0.8 * free:
+        raise UsageError(
+            f"{info.title} at {size} x {size} pixels takes {needed / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free; choose a smaller input size, for example @64 behind "
+            "the model's name."
+        )
 
 
 __all__ = ["SIDE", "ImageData", "load_dataset", "prepare"]

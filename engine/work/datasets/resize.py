@@ -11,6 +11,19 @@ _PRECISION_BITS = 32 - 8 - 2
 _AT_A_TIME = 256
 
 
+def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Returns (N, size, size) images from (N, height, width) ones, as Pillow resizes them."""
+    if max(images.shape[1:]) <= size:
+        return enlarge(images, size)
+    from PIL import Image
+
+    smaller = np.empty((len(images), size, size), np.uint8)
+    for place, image in enumerate(images):
+        whole = Image.fromarray(image)
+        smaller[place] = np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR))
+    return smaller
+
+
 def enlarge(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Returns (N, size, size) images from (N, height, width) ones that are not larger.
 

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Self
-
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from engine.catalog import ModelInfo
-from engine.work.surgery import SlicePlan
+from engine.work.surgery import SlicePlan, plan_from_graph
 
 
-class Network(nn.Module):
-    """A network of the study, whole or slim; families are subclasses.
+class Family:
+    """How the networks of a family are built, and where they can be pruned.
 
-    Its prunable layers are those of the catalog, under the same names in its state_dict.
+    Networks take images (batch, channels, size, size) and give logits (batch, classes).
     """
 
-    @classmethod
-    def build(cls, info: ModelInfo, classes: int, kept: Mapping[str, int]) -> Self:
-        """Returns a network with torch's default initial weights.
+    def build(self, info: ModelInfo, classes: int) -> nn.Module:
+        """Returns a whole network with torch's default initial weights.
 
         Args:
-            info: The model's facts.
+            info: The model's facts; its layers and costs may not be known yet.
             classes: How many classes it tells apart.
-            kept: Filters of the prunable layers that were pruned; the others keep all of theirs.
+
+        Raises:
+            UsageError: There is no such model.
         """
         raise NotImplementedError
 
-    @classmethod
-    def plan(cls, info: ModelInfo) -> SlicePlan | None:
-        """Returns the plan written by hand, or None where the dependency graph is to give it."""
-        return None
+    def plan(self, info: ModelInfo, network: nn.Module) -> SlicePlan:
+        """Returns the slice plan of all layers that can be pruned, and why the others cannot.
 
-    def before(self, images: Tensor, layer: str) -> Tensor:
-        """Returns what `layer` has computed, as its readers see it: filters in dimension 1.
-
-        Everything a candidate pruned at `layer` and after it shares with the whole network.
+        Here it comes from the dependency graph of the network; a family overrides it where it
+        knows better.
         """
-        raise NotImplementedError
-
-    def after(self, maps: Tensor, layer: str) -> Tensor:
-        """Returns the logits, (batch, classes), from what `before` gives for `layer`."""
-        raise NotImplementedError
+        return plan_from_graph(network, torch.zeros(1, info.channels, info.size, info.size))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Self
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.catalog import ModelInfo
-from engine.work.models.family import Network
+from engine.work.models.family import Family
 from engine.work.surgery import LayerPlan, Slice, SlicePlan
 
 KERNEL = 5
 
 
-class LeNet(Network):
+class LeNet(nn.Module):
     """Three 5x5 convolutions, the first two with a 2x2 max-pool, then fully connected layers.
 
     A 32x32 image is 14x14 after conv1, 5x5 after conv2 and 1x1 after conv3, so the flatten gives
@@ -39,28 +37,6 @@ class LeNet(Network):
         widths = pairwise((filters[-1], *outputs))
         for name, (before, after) in zip(self.linears, widths, strict=True):
             self.add_module(name, nn.Linear(before, after))
-
-    @classmethod
-    def build(cls, info: ModelInfo, classes: int, kept: Mapping[str, int]) -> Self:
-        """Returns a network with torch's default initial weights."""
-        filters = tuple(kept.get(layer.name, layer.filters) for layer in info.layers)
-        return cls(info.channels, filters, (*info.hidden, classes))
-
-    @classmethod
-    def plan(cls, info: ModelInfo) -> SlicePlan:
-        """Returns the plan: each layer's weight and bias, and the next layer's input channels."""
-        readers = [layer.name for layer in info.layers[1:]] + ["fc1"]
-        return SlicePlan(
-            tuple(
-                LayerPlan(
-                    layer.name,
-                    layer.filters,
-                    own=(Slice(f"{layer.name}.weight", 0), Slice(f"{layer.name}.bias", 0)),
-                    following=(Slice(f"{reader}.weight", 1),),
-                )
-                for layer, reader in zip(info.layers, readers, strict=True)
-            )
-        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the logits, (batch, classes), of images (batch, channels, 32, 32)."""
@@ -85,3 +61,27 @@ class LeNet(Network):
             if place < len(self.convs) - 1:
                 maps = functional.max_pool2d(maps, 2)
         return maps
+
+
+class LeNetFamily(Family):
+    """LeNets; their plan is written by hand, so that it costs no import of a graph library."""
+
+    def build(self, info: ModelInfo, classes: int) -> nn.Module:
+        """Returns a network with torch's default initial weights."""
+        filters = tuple(layer.filters for layer in info.layers)
+        return LeNet(info.channels, filters, (*info.hidden, classes))
+
+    def plan(self, info: ModelInfo, network: nn.Module) -> SlicePlan:
+        """Returns the plan: each layer's weight and bias, and the next layer's input channels."""
+        readers = [layer.name for layer in info.layers[1:]] + ["fc1"]
+        return SlicePlan(
+            tuple(
+                LayerPlan(
+                    layer.name,
+                    layer.filters,
+                    own=(Slice(f"{layer.name}.weight", 0), Slice(f"{layer.name}.bias", 0)),
+                    following=(Slice(f"{reader}.weight", 1),),
+                )
+                for layer, reader in zip(info.layers, readers, strict=True)
+            )
+        )

@@ -78,14 +78,14 @@ def network_of(state: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
 
 
 @contextmanager
-def repeatable() -> Iterator[None]:
+def repeatable(cpu_threads: int = 1) -> Iterator[None]:
     """Has torch compute the same bits every time: full float32, and sums in one order.
 
-    Holds cuDNN to deterministic algorithms without TF32, and the CPU to one thread, because a sum
-    that two threads share is rounded otherwise than one that three share.
+    Holds cuDNN to deterministic algorithms without TF32, and the CPU to a fixed number of threads,
+    because a sum that two threads share is rounded otherwise than one that three share.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(cpu_threads)
     try:
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -25,6 +25,7 @@ def make_pack(
     recipe: Recipe,
     *,
     threads: int = 1,
+    torch_threads: int = 1,
     kind: str | None = None,
 ) -> Pack:
     """Returns a pack of the quickest kind there is for a model on the data's device.
@@ -34,15 +35,20 @@ def make_pack(
         states: The candidates' states, stacked (K, ...), for example by `candidate_states`.
         data: The data, on the device to train on.
         recipe: Batch size, momentum and weight decay.
-        threads: Threads of the fused kernel.
+        threads: How many candidates are worked on at a time on a CPU.
+        torch_threads: Where torch computes them one by one, how many of its threads share each.
         kind: "fused", "stacked" or "solo", to ask for one kind.
     """
     if kind is None:
-        kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
+        kept = {}
+        if info.family in STACKED_FAMILIES:
+            kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
         kind = pack_kind(info, kept, data)
     if kind == "fused":
         return fused.FusedPack(states, data, recipe, threads)
-    return (StackedPack if kind == "stacked" else SoloPack)(info, states, data, recipe)
+    if kind == "stacked":
+        return StackedPack(info, states, data, recipe)
+    return SoloPack(info, states, data, recipe, threads, torch_threads)
 
 
 def pack_kind(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> str:
@@ -56,7 +62,7 @@ def pack_kind(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> str:
 
 def fused_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
     """Tells whether the fused CPU kernel can compute candidates of this shape on this data."""
-    if data.train_images.is_cuda or fused_trouble():
+    if info.family not in STACKED_FAMILIES or data.train_images.is_cuda or fused_trouble():
         return False
     return fused.supports(info, kept, data.classes)
 

@@ -1,31 +1,39 @@
-"""The reference way: every candidate trained by itself with torch's own modules and optimiser."""
+"""The reference way: every candidate trained by itself with torch's own modules and optimiser.
+
+Candidates share nothing, so as many are worked on at a time as there are threads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work.datasets import ImageData
-from engine.work.models import Network, build_model
-from engine.work.packs.base import MOMENTUM, Evaluation, repeatable
+from engine.work.models import network_of
+from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.workers import Workers
 from engine.work.surgery import take_network
-
-# Part of the result: another piece length could round the sums differently.
-IMAGES_AT_A_TIME = 1_000
 
 
 class SoloPack:
     """K networks, one after another; works for every model and device."""
 
     def __init__(
-        self, info: ModelInfo, states: Mapping[str, Tensor], data: ImageData, recipe: Recipe
+        self,
+        info: ModelInfo,
+        states: Mapping[str, Tensor],
+        data: ImageData,
+        recipe: Recipe,
+        threads: int = 1,
+        torch_threads: int = 1,
     ) -> None:
         """Builds the networks.
 
@@ -34,12 +42,16 @@ class SoloPack:
             states: Their states, stacked (K, ...).
             data: The data, on the device to train on.
             recipe: Batch size, momentum and weight decay.
+            threads: How many networks are worked on at a time on a CPU.
+            torch_threads: How many of torch's threads share each network; part of the result.
         """
         self._data, self._recipe = data, recipe
+        self._at_a_time = images_at_a_time(info)
         device = data.train_images.device
+        self._workers = Workers(threads if device.type == "cpu" else 1, torch_threads)
         size = len(next(iter(states.values())))
         self._networks = [
-            slim_network(info, data.classes, take_network(states, place)).to(device)
+            laid_out(info, network_of(info, data.classes, take_network(states, place)), device)
             for place in range(size)
         ]
         self._optimisers = [
@@ -59,23 +71,31 @@ class SoloPack:
 
     def train(self, order: NDArray[np.int64], rate: float) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
+        self._workers.run([partial(self._train_one, i, order, rate) for i in range(self.size)])
+
+    def _train_one(self, place: int, order: NDArray[np.int64], rate: float) -> None:
         images, labels = self._data.split("train")
-        batches = torch.split(torch.from_numpy(order).to(images.device), self._recipe.batch_size)
-        with repeatable():
-            for network, optimiser in zip(self._networks, self._optimisers, strict=True):
-                network.train()
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                for batch in batches:
-                    loss = functional.cross_entropy(network(images[batch]), labels[batch])
-                    optimiser.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimiser.step()
+        network, optimiser = self._networks[place], self._optimisers[place]
+        network.train()
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        for batch in torch.split(
+            torch.from_numpy(order).to(images.device), self._recipe.batch_size
+        ):
+            loss = functional.cross_entropy(network(images[batch]), labels[batch])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
         images, labels = self._data.split(split)
-        results = [evaluate_network(network, images, labels) for network in self._networks]
+        results = self._workers.run(
+            [
+                partial(evaluate_network, network, images, labels, self._at_a_time)
+                for network in self._networks
+            ]
+        )
         loss, accuracy = np.array(results, np.float64).T
         return Evaluation(loss, accuracy)
 
@@ -105,26 +125,49 @@ class SoloPack:
                 optimiser.state[parameter]["momentum_buffer"] = buffer
 
 
-def slim_network(info: ModelInfo, classes: int, state: Mapping[str, Tensor]) -> Network:
-    """Returns a network of the shape that a state has, with that state."""
-    kept = {layer.name: len(state[f"{layer.name}.weight"]) for layer in info.layers}
-    network = build_model(info, classes, kept)
-    network.load_state_dict(dict(state))
-    return network
+def evaluate_network(
+    network: nn.Module, images: Tensor, labels: Tensor, at_a_time: int
+) -> tuple[float, float]:
+    """Returns mean cross-entropy and accuracy of one network over all images, in eval mode.
 
-
-def evaluate_network(network: Network, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Returns mean cross-entropy and accuracy of one network over all images, in eval mode."""
+    Args:
+        network: The network.
+        images: All images.
+        labels: Their labels.
+        at_a_time: How many are evaluated at a time; see `images_at_a_time`.
+    """
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
     right = torch.zeros((), dtype=torch.int64, device=images.device)
-    with torch.no_grad(), repeatable():
-        for start in range(0, len(images), IMAGES_AT_A_TIME):
-            piece = slice(start, start + IMAGES_AT_A_TIME)
+    with torch.no_grad():
+        for start in range(0, len(images), at_a_time):
+            piece = slice(start, start + at_a_time)
             more_loss, more_right = tally(network(images[piece]), labels[piece])
             loss += more_loss
             right += more_right
     return loss.item() / len(images), right.item() / len(images)
+
+
+def images_at_a_time(info: ModelInfo) -> int:
+    """Returns how many images of a model's size are evaluated at a time.
+
+    It depends on the model alone, because it is part of the result: another number could round
+    the sums differently. Maps of 16 images of 224 pixels take a few hundred MB in large networks.
+    """
+    if info.family == "lenet":
+        return 1_000
+    return max(16, min(256, (256 << 10) // info.size**2))
+
+
+def laid_out(info: ModelInfo, network: nn.Module, device: torch.device) -> nn.Module:
+    """Returns the network on a device, its weights in the order in memory that suits it.
+
+    On CPUs convolutional networks train 10 to 25 % faster with channels last.
+    """
+    network = network.to(device)
+    if device.type == "cpu" and info.family != "lenet":
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def tally(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

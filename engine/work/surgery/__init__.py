@@ -1,5 +1,6 @@
 """Taking filters out of a network: slice plans, and K candidates' states by one gather a tensor."""
 
+from engine.work.surgery.fitting import emptied, fitted
 from engine.work.surgery.gather import Kept, State, slim_state, stack_states, take_network
 from engine.work.surgery.graph import plan_from_graph
 from engine.work.surgery.plan import LayerPlan, Slice, SlicePlan, kept_filters
@@ -18,6 +19,8 @@ __all__ = [
     "State",
     "candidate_states",
     "consumers_keep",
+    "emptied",
+    "fitted",
     "kept_by_layer",
     "kept_filters",
     "l1_selection",

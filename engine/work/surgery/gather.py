@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +11,6 @@ from engine.work.surgery.plan import Slice, SlicePlan
 
 State = Mapping[str, Tensor]
 Kept = Mapping[str, Sequence[int]]
-
-Filters = TypeVar("Filters")
 
 
 def slim_state(
@@ -31,10 +28,12 @@ def slim_state(
     Returns:
         The same names; tensors that no slice touches are the ones given, not copies.
     """
+    one = {layer: [list(filters)] for layer, filters in kept.items()}
+    readers = {layer: [list(filters)] for layer, filters in (consumer_kept or kept).items()}
     slim = dict(state)
-    for part, filters in _slices(plan, kept, consumer_kept or kept):
-        index = _indices(torch.as_tensor(filters), part.block).to(slim[part.tensor].device)
-        slim[part.tensor] = slim[part.tensor].index_select(part.dim, index)
+    for (name, dim), parts in _by_dimension(plan, one, readers).items():
+        index = _remaining(slim[name].shape[dim], parts)[0].to(slim[name].device)
+        slim[name] = slim[name].index_select(dim, index)
     return slim
 
 
@@ -54,12 +53,13 @@ def stack_states(
     """
     size = len(kept)
     stacked = {name: tensor.expand(size, *tensor.shape) for name, tensor in state.items()}
-    for part, filters in _slices(plan, _transposed(kept), _transposed(consumer_kept or kept)):
-        source = stacked[part.tensor]
-        index = _indices(torch.as_tensor(filters), part.block).to(source.device)
+    readers = _transposed(consumer_kept or kept)
+    for (name, dim), parts in _by_dimension(plan, _transposed(kept), readers).items():
+        source = stacked[name]
+        index = _remaining(source.shape[dim + 1], parts).to(source.device)
         shape = [1] * source.ndim
-        shape[0], shape[part.dim + 1] = index.shape
-        stacked[part.tensor] = source.take_along_dim(index.view(shape), part.dim + 1)
+        shape[0], shape[dim + 1] = index.shape
+        stacked[name] = source.take_along_dim(index.view(shape), dim + 1)
     return {name: tensor.contiguous() for name, tensor in stacked.items()}
 
 
@@ -68,22 +68,35 @@ def take_network(stacked: State, place: int) -> dict[str, Tensor]:
     return {name: tensor[place].clone() for name, tensor in stacked.items()}
 
 
-def _slices(
-    plan: SlicePlan, own: Mapping[str, Filters], following: Mapping[str, Filters]
-) -> Iterator[tuple[Slice, Filters]]:
-    """Pairs every slice of the pruned layers with the filters that it keeps."""
-    for layer in own:
-        for part in plan[layer].own:
-            yield part, own[layer]
-        for part in plan[layer].following:
-            yield part, following[layer]
+# The filters that stay of one layer, per network: (K, n).
+_Stay = Sequence[Sequence[int]]
 
 
-def _indices(filters: Tensor, block: int) -> Tensor:
-    """Widens filter indices (..., n) to the indices of their blocks, (..., n * block)."""
-    if block == 1:
-        return filters
-    return (filters.unsqueeze(-1) * block + torch.arange(block)).flatten(-2)
+def _by_dimension(
+    plan: SlicePlan, own: Mapping[str, _Stay], following: Mapping[str, _Stay]
+) -> dict[tuple[str, int], list[tuple[Slice, int, _Stay]]]:
+    """Collects, per tensor and dimension, the slices that index it, their filters, and what stays.
+
+    Several layers can own parts of one dimension: those whose maps are concatenated.
+    """
+    found: dict[tuple[str, int], list[tuple[Slice, int, _Stay]]] = {}
+    for name in own:
+        layer = plan[name]
+        for parts, stay in ((layer.own, own[name]), (layer.following, following[name])):
+            for part in parts:
+                found.setdefault((part.tensor, part.dim), []).append((part, layer.filters, stay))
+    return found
+
+
+def _remaining(size: int, parts: list[tuple[Slice, int, _Stay]]) -> Tensor:
+    """Returns the indices of a dimension that stay, (K, n), in rising order."""
+    count = len(parts[0][2])
+    stays = torch.ones(count, size, dtype=torch.bool)
+    for part, filters, stay in parts:
+        stays[:, part.offset : part.offset + filters * part.block] = False
+        index = part.offset + torch.as_tensor(stay).unsqueeze(-1) * part.block
+        stays.scatter_(1, (index + torch.arange(part.block)).flatten(1), True)
+    return stays.nonzero()[:, 1].view(count, -1)
 
 
 def _transposed(kept: Sequence[Kept]) -> dict[str, list[list[int]]]:

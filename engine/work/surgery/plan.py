@@ -15,13 +15,18 @@ class Slice:
     Attributes:
         tensor: The tensor's name in the state_dict.
         dim: The dimension.
-        block: Consecutive indices of each filter: filter f owns [f * block, (f + 1) * block). More
-            than 1 behind a flatten of feature maps.
+        block: Consecutive indices of each filter: filter f owns the `block` indices that begin at
+            offset + f * block. More than 1 behind a flatten of feature maps, for an attention
+            head, or for a group of a grouped convolution.
+        offset: Where filter 0 begins. More than 0 behind a concatenation, and for the keys and
+            values of attention, whose tensor holds those of the queries first. What of the
+            dimension is before and behind the filters stays.
     """
 
     tensor: str
     dim: int
     block: int = 1
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +39,30 @@ class LayerPlan:
         own: Slices of the layer's own weight and bias.
         following: Slices of what reads its output: the following norm and the consumers' inputs.
             Told apart because released wiring indexes them by another set of filters.
+        kind: What one filter is; see `LayerInfo`.
+        members: Names of the other layers that lose their filters along with this one; `own` has
+            their slices too.
     """
 
     layer: str
     filters: int
     own: tuple[Slice, ...]
     following: tuple[Slice, ...]
+    kind: str = "filters"
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SlicePlan:
-    """The slices of every prunable layer of a model, in the order of the forward pass."""
+    """The slices of every prunable layer of a model, in the order of the forward pass.
+
+    Attributes:
+        layers: The plans of the layers.
+        refused: Layers that cannot be pruned, each with the reason in words.
+    """
 
     layers: tuple[LayerPlan, ...]
+    refused: tuple[tuple[str, str], ...] = ()
 
     def __iter__(self) -> Iterator[LayerPlan]:
         """Walks the layers in the order of the forward pass."""

@@ -10,25 +10,36 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.spec import WIRINGS
 from engine.work.surgery.gather import Kept, State, stack_states
-from engine.work.surgery.plan import SlicePlan, kept_filters
+from engine.work.surgery.plan import LayerPlan, Slice, SlicePlan, kept_filters
 
 # A candidate: the filters it loses, one sequence per pruned layer.
 Pruned = Sequence[Sequence[int]]
 
 
-def l1_selection(state: State, layer: str, count: int) -> list[int]:
+def l1_selection(state: State, layer: str | LayerPlan, count: int) -> list[int]:
     """Returns the filters that L1-norm pruning removes from a layer.
 
     Args:
         state: State of the whole network.
-        layer: Name of a layer whose weight has its filters in dimension 0.
+        layer: Name of a layer whose weight has its filters in dimension 0; or the plan of any
+            layer, whose filters' norms are then summed over all weights that make them: of layers
+            pruned together, of all; of an attention head, of its queries, keys and values.
         count: How many go.
 
     Returns:
         The `count` filters whose weights (without bias) have the smallest L1 norm, in rising order
         of index; of equal norms the lower index goes first.
     """
-    norms = state[f"{layer}.weight"].detach().double().abs().flatten(1).sum(1)
+    if isinstance(layer, str):
+        weight = state[f"{layer}.weight"]
+        layer = LayerPlan(layer, len(weight), (Slice(f"{layer}.weight", 0),), ())
+    norms = torch.zeros(layer.filters, dtype=torch.float64)
+    for part in layer.own:
+        tensor = state[part.tensor].detach()
+        if tensor.ndim > 1:
+            width = layer.filters * part.block
+            rows = tensor.movedim(part.dim, 0).narrow(0, part.offset, width)
+            norms += rows.double().abs().reshape(layer.filters, -1).sum(1).cpu()
     return sorted(torch.argsort(norms, stable=True)[:count].tolist())
 
 
@@ -79,7 +90,7 @@ def consumers_keep(
     by_l1 = {
         layer: kept_filters(
             plan[layer].filters,
-            l1_selection(state, layer, plan[layer].filters - len(filters)),
+            l1_selection(state, plan[layer], plan[layer].filters - len(filters)),
         )
         for layer, filters in kept[0].items()
     }

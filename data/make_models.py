@@ -1,0 +1,34 @@
+"""Makes models.json: prunable layers and costs of every model of the catalog, by building them.
+
+Run it from the root of a checkout, `python -m data.make_models`, after a change of the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Writes models.json beside this file."""
+    target = Path(__file__).with_name("models.json")
+    # The catalog is read when it is imported, so there has to be one: one without costs will do.
+    from engine.model_catalog import uncounted
+
+    if not target.exists():
+        nothing = {"layers": [], "cost": [], "refused": []}
+        target.write_text(json.dumps({info.name: nothing for info in uncounted()}))
+    from engine.work.describe import with_counts
+
+    lines = []
+    for info in uncounted():
+        facts = with_counts(info).to_json()
+        told = {key: facts[key] for key in ("layers", "cost", "refused")}
+        lines.append(f"{json.dumps(info.name)}: {json.dumps(told, separators=(',', ':'))}")
+        print(info.name, len(facts["layers"]), "layers", file=sys.stderr)
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Models outside the catalog: found by name in timm, torchvision or a person's file.
+
+Their layers and costs can only be had by building them, which takes torch. A process of its own
+does that, once; what it finds is kept in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.folders import cache_folder, ensure_private
+from engine.model_info import ModelInfo
+
+# Raise it when a change of code changes what is found in a model.
+_VERSION = 1
+_LIBRARIES = ("torch", "torchvision", "timm", "torch-pruning")
+_SECONDS = 900
+_LONGEST_ANSWER = 8 << 20
+_SIZED = re.compile(r"(?P<base>.+)@(?P<size>\d{1,4})")
+_FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
+
+_known: dict[str, ModelInfo] = {}
+_refused: dict[str, str] = {}
+
+
+def is_outside_catalog(name: str) -> bool:
+    """Whether a name is written as those of models outside the catalog are.
+
+    They are `timm:NAME`, `torchvision:NAME`, `FILE.py:NAME`, and any model at another input size,
+    `NAME@SIZE`.
+    """
+    name = name.strip()
+    return (
+        name.lower().startswith(("timm:", "torchvision:"))
+        or _FILE.fullmatch(split_size(name)[0]) is not None
+        or _SIZED.fullmatch(name) is not None
+    )
+
+
+def split_size(name: str) -> tuple[str, int | None]:
+    """Splits `NAME@SIZE` into name and size; the size is None where none is given."""
+    sized = _SIZED.fullmatch(name.strip())
+    return (sized["base"], int(sized["size"])) if sized else (name.strip(), None)
+
+
+def split_file(name: str) -> tuple[Path, str] | None:
+    """Splits `FILE.py:NAME` into the file's absolute path and the name in it; None for others."""
+    found = _FILE.fullmatch(split_size(name)[0])
+    return (Path(found["path"]).expanduser().absolute(), found["attribute"]) if found else None
+
+
+def digest_of(path: Path) -> str:
+    """Returns a name for the content of a person's model file; raises UsageError."""
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise UsageError(f"The model file {path} cannot be read: {error.strerror}.") from error
+
+
+def look_up(name: str) -> ModelInfo | None:
+    """Returns what was found in a model earlier, or None. Runs nothing of the model's."""
+    name = _in_full(name)
+    file = split_file(name)
+    if name in _known and (file is None or _known[name].digest == digest_of(file[0])):
+        return _known[name]
+    path = _cache_file(name)
+    try:
+        info = ModelInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, UsageError):
+        return None
+    if info.name != name:
+        return None
+    _known[name] = info
+    return info
+
+
+def describe(name: str) -> ModelInfo:
+    """Returns what can be pruned in a model; builds it in another process where that is not known.
+
+    Raises:
+        UsageError: There is no such model, or nothing in it can be pruned.
+    """
+    name = _in_full(name)
+    found = look_up(name)
+    if found is not None:
+        return found
+    if name in _refused:
+        raise UsageError(_refused[name])
+    answer = _ask(name)
+    try:
+        if "error" in answer:
+            sentence = str(answer["error"])[:1_000]
+            if split_file(name) is None:
+                _refused[name] = sentence
+            raise UsageError(sentence)
+        info = ModelInfo.from_json(answer["model"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"What was found in {name} cannot be read: {error!r}.") from error
+    _keep(name, answer["model"])
+    _known[name] = info
+    return info
+
+
+def _in_full(name: str) -> str:
+    """Returns the name under which a model is known: a file's with its absolute path."""
+    base, size = split_size(name)
+    file = split_file(base)
+    if file is not None:
+        base = f"{file[0]}:{file[1]}"
+    elif ":" in base:
+        library, _, rest = base.partition(":")
+        base = f"{library.lower()}:{rest.strip()}"
+    else:
+        base = base.lower().replace("_", "-")
+    return base if size is None else f"{base}@{size}"
+
+
+def _ask(name: str) -> dict[str, Any]:
+    package_folder = str(Path(__file__).resolve().parent.parent)
+    search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "engine", "describe", name],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search},
+            timeout=_SECONDS,
+            check=False,
+        )
+        # A model's own code may print; the answer is the last line.
+        answer = json.loads(_last_line(done.stdout) or "null")
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise UsageError(f"Looking into {name} failed: {error}.") from error
+    if not isinstance(answer, dict):
+        raise UsageError(f"Looking into {name} failed: {_last_line(done.stderr)[:300]}.")
+    return answer
+
+
+def _last_line(output: bytes) -> str:
+    lines = output[-_LONGEST_ANSWER:].decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _cache_file(name: str) -> Path:
+    determines = [str(_VERSION), name, *(_version(library) for library in _LIBRARIES)]
+    file = split_file(name)
+    if file is not None:
+        determines.append(digest_of(file[0]))
+    key = hashlib.blake2b("\n".join(determines).encode(), digest_size=10).hexdigest()
+    return cache_folder() / "models" / f"{key}.json"
+
+
+def _keep(name: str, facts: dict[str, Any]) -> None:
+    """Remembers what was found; a cache that cannot be written only costs time."""
+    path = _cache_file(name)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        ensure_private(path.parent)
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
+        os.replace(temporary, path)
+    except (OSError, UsageError):
+        temporary.unlink(missing_ok=True)
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
