@@ -37,7 +37,7 @@ def test_presets_json_holds_specs_that_read_back(oracle_tui):
         assert found[name]["estimate_measured"] is False
     assert found["quick"]["spec"] == QUICK.spec.to_json()
     assert found["paper/conv1"]["spec"] is None
-    assert found["paper/resnet56-cifar10-conv1-0.5"]["waits_for"].startswith("model resnet56")
+    assert found["paper/resnet18-imagenet-conv1-0.5"]["waits_for"].startswith("data set imagenet")
 
 
 def test_presets_of_one_kind(oracle_tui):

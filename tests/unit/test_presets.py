@@ -104,10 +104,11 @@ def test_a_set_is_no_single_study():
 
 
 def test_what_a_draft_waits_for():
-    with pytest.raises(UsageError, match="it waits for model resnet56"):
-        find_preset("paper/resnet56-cifar10-conv1-0.5")
+    with pytest.raises(UsageError, match="it waits for .*data set imagenet"):
+        find_preset("paper/resnet18-imagenet-conv1-0.5")
     for draft, says in (
         (Draft("lenet5-mini", "svhn", "conv1", 0.5), "data set svhn"),
+        (Draft("lenet9", "mnist", "conv1", 0.5), "model lenet9"),
         (Draft("lenet5-mini", "mnist", "block*", 0.5), "prunable layers block\\* in lenet5-mini"),
         (Draft("lenet5-mini", "mnist", "conv1", 0.5, needs=("wings",)), "wings"),
     ):
