@@ -13,7 +13,7 @@ class PackSizer:
 
     def __init__(self, threads: int, device_type: str) -> None:
         """Takes how many threads work on a pack and the type of the device."""
-        self._step = threads if device_type == "cpu" else 1
+        self.step = threads if device_type == "cpu" else 1
         self._aim = _AIM_SECONDS.get(device_type, 20.0)
         self._limit = _LARGEST
         self._retrained, self._seconds = 0, 0.0
@@ -24,7 +24,7 @@ class PackSizer:
         self._retrained += size
         self._seconds += seconds
         wanted = int(self._aim * size / max(seconds, 1e-6))
-        wanted = max(self._step, wanted // self._step * self._step)
+        wanted = max(self.step, wanted // self.step * self.step)
         self.size = min(wanted, self.size * 4, self._limit)
 
     @property
