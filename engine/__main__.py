@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
     if arguments[:1] == ["describe"] and len(arguments) == 2:
         return _describe(arguments[1])
+    if arguments[:1] == ["--queue"]:
+        return _work_through_queue(arguments[1:])
     takeover = "--takeover" in arguments
     folders = [argument for argument in arguments if argument != "--takeover"]
     if not folders:
@@ -55,6 +57,22 @@ def _describe(name: str) -> int:
         print(json.dumps({"model": describe_model(name).to_json()}))
     except OracleError as error:
         print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
+
+
+def _work_through_queue(arguments: list[str]) -> int:
+    """Works on the queued runs of a folder, so many at once where no GPUs decide it."""
+    from engine.queue_engine import work_through_queue
+
+    if len(arguments) not in (1, 2) or not "".join(arguments[1:] or "1").isdigit():
+        print("usage: python -m engine --queue RUNS_FOLDER [AT_ONCE]", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        work_through_queue(Path(arguments[0]), int(arguments[1]) if arguments[1:] else None)
+    except OracleError as error:
+        print(error, file=sys.stderr)
         return 2
     return 0
 
