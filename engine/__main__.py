@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
             print(error, file=sys.stderr)
             return 2
         except OSError as error:
-            print(f"{folder} cannot be written ({error.strerror}); free some room.", file=sys.stderr)
+            why = error.strerror or error
+            print(f"{folder} cannot be written ({why}); free some room.", file=sys.stderr)
             return 2
         try:
             code = _work(writer)
