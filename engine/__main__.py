@@ -75,6 +75,7 @@ def _work(writer: RunWriter) -> int:
             _leave(writer, session, status, message)
         except StopRequested:  # told to stop while there is no room to write that it did
             writer.log("ended without room for a last word; everything acknowledged is kept")
+            writer.obeyed()
             return 1
         except TakenOver as error:
             writer.log(str(error))
