@@ -23,15 +23,20 @@ STUDY = {"layers": "conv1", "ratio": "0.5", "epochs": "6", "pretrain_epochs": "5
 PER_KILL = 6  # candidates, so that there is enough left to be interrupted
 
 
-def standing(run: Path) -> tuple[int, float, str]:
-    """Return what shows that the run got on: finished rows, the checkpoint's time, the stage."""
+def standing(run: Path) -> tuple[int, float]:
+    """Return what shows that the run got on: finished rows, and the checkpoint's time."""
     try:
         saved = (run / "checkpoint.pt").stat().st_mtime
     except FileNotFoundError:
         saved = 0.0
+    return len(cases.finished(run)), saved
+
+
+def stage(run: Path) -> str:
+    """Return the stage that the engine last told."""
     with RunReader(run) as reader:
         live = reader.live()
-    return len(cases.finished(run)), saved, live["stage"] if live else ""
+    return live["stage"] if live else "starting"
 
 
 def main(times: int, seed: int) -> int:
@@ -59,9 +64,9 @@ def main(times: int, seed: int) -> int:
                         ),
                         "progress",
                     )
-                    time.sleep(rng.uniform(0, 1.0))
+                    time.sleep(rng.uniform(0, 0.5))
                 if engine.poll() is None:
-                    stages[standing(killed)[2]] += 1
+                    stages[stage(killed)] += 1
                     os.killpg(engine.pid, signal.SIGKILL)
                     kills += 1
             engine.wait(cases.PATIENCE)
