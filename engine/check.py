@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -252,8 +252,8 @@ def _study_findings(reader: RunReader) -> Iterator[Finding]:
     wrong = [
         candidate
         for candidate in np.unique(rows["candidate"]).tolist()
-        if candidate < len(spec.space)
-        and not same_filters(reader.pruned(candidate), spec.space[candidate])
+        if candidate < len(spec.space) + len(spec.search)
+        and not same_filters(reader.pruned(candidate), filters_of(spec, config, candidate))
     ]
     if wrong:
         named = ", ".join(map(str, wrong[:_NAMED]))
@@ -271,11 +271,29 @@ def study_faults(spec: StudySpec, rows: Rows) -> dict[str, NDArray[np.bool_]]:
     """Returns for each kind of disagreement with the spec which rows have it."""
     seeds = {repeat: derive_seed(spec.seed, "batches", repeat) for repeat in range(spec.repeats)}
     wanted = np.array([seeds.get(int(repeat), 0) for repeat in rows["repeat"]], np.uint64)
-    inside = (rows["candidate"] < len(spec.space)) & (rows["repeat"] < spec.repeats)
+    candidates = len(spec.space) + len(spec.search)
+    inside = (rows["candidate"] < candidates) & (rows["repeat"] < spec.repeats)
     return {
         "rows that the study does not have": ~inside,
         "a seed that is not the study's": inside & (rows["seed"] != wanted),
     }
+
+
+def filters_of(
+    spec: StudySpec, config: Mapping[str, Any], candidate: int
+) -> tuple[tuple[int, ...], ...]:
+    """Returns the filters that a candidate loses; a search's picks come after the space's.
+
+    The config records a pick when it is found; one that it does not record loses nothing.
+    """
+    if candidate < len(spec.space):
+        return spec.space[candidate]
+    recorded = config.get("search")
+    place = candidate - len(spec.space)
+    try:
+        return tuple(tuple(layer) for layer in recorded[place]["pruned"])  # type: ignore[index]
+    except (LookupError, TypeError):
+        return ()
 
 
 def same_filters(stored: list[list[int]], wanted: tuple[tuple[int, ...], ...]) -> bool:

@@ -24,7 +24,6 @@ ERRORS_NAME = "engine.err"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-
 def create_run(
     runs_folder: Path,
     spec: StudySpec,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.check import row_faults, same_filters, study_faults
+from engine.check import filters_of, row_faults, same_filters, study_faults
 from engine.errors import OracleError, RunFileError, UsageError
 from engine.spec import StudySpec
 from engine.store.layout import HDF5_NAME, Curves, Rows, RowStatus, empty_rows
@@ -118,8 +118,10 @@ def make_repaired(source: Path, new: Path) -> Repaired:
     wrong = {
         candidate
         for candidate, flat in found.table.pruned.items()
-        if candidate < len(spec.space)
-        and not same_filters(unflatten_pruned(flat, len(layout.layers)), spec.space[candidate])
+        if not same_filters(
+            unflatten_pruned(flat, len(layout.layers)),
+            filters_of(spec, found.config, candidate),
+        )
     }
     if wrong:
         # Scores belong to the filters that were really lost, and nobody knows which those were.

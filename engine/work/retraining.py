@@ -127,7 +127,7 @@ class Retraining:
 
     def _finish_interrupted_pack(self) -> None:
         saved = PackCheckpoint.load(self._writer.folder, self._bench.spec.hash, self._writer.log)
-        if saved is None or not saved.belongs_to(len(self._bench.spec.space)):
+        if saved is None or not saved.belongs_to(len(self._bench.work_order())):
             return
         if all(saved.repeat in self._repeats_left(c) for c in saved.candidates):
             try:

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
-from oracle_tui.cli.finding import find_shown_run
 
 
 @click.command()
