@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,8 +12,26 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-_NAME = "checkpoint.pt"
+from engine.store.disk import temporary_name
+from engine.work.tensor_files import load_tensors, save_tensors
+
+CHECKPOINT_NAME = "checkpoint.pt"
+_SECONDS = 30.0
+_SECONDS_VARIABLE = "ORACLE_TUI_CHECKPOINT_SECONDS"
+
+
+def checkpoint_seconds() -> float:
+    """Returns how long a pack is trained, at least, between two checkpoints.
+
+    It is 30 s, or what $ORACLE_TUI_CHECKPOINT_SECONDS says where that is a number from 0 on.
+    """
+    try:
+        seconds = float(os.environ.get(_SECONDS_VARIABLE, _SECONDS))
+    except ValueError:
+        return _SECONDS
+    return seconds if math.isfinite(seconds) and seconds >= 0 else _SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +62,7 @@ class PackCheckpoint:
             "curves": torch.from_numpy(self.curves),
             "state": {name: torch.as_tensor(value) for name, value in self.state.items()},
         }
-        temporary = folder / f"{_NAME}.tmp"
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, folder / _NAME)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        save_tensors(folder / CHECKPOINT_NAME, content)
 
     @classmethod
     def load(cls, folder: Path, study: str, say: Callable[[str], None]) -> Self | None:
@@ -63,7 +72,7 @@ class PackCheckpoint:
         `say`.
         """
         try:
-            content = torch.load(folder / _NAME, map_location="cpu", weights_only=True)
+            content = load_tensors(folder / CHECKPOINT_NAME)
             if content["study"] != study:
                 return None
             return cls(
@@ -79,7 +88,30 @@ class PackCheckpoint:
             say(f"the checkpoint is left aside, it cannot be read: {error!r}")
             return None
 
+    def belongs_to(self, candidates: int) -> bool:
+        """Tells whether a study of so many candidates has these, each of them once."""
+        return len(set(self.candidates)) == len(self.candidates) > 0 and all(
+            0 <= candidate < candidates for candidate in self.candidates
+        )
+
+    def fits(self, epochs: int, state: Mapping[str, Tensor]) -> bool:
+        """Tells whether a pack whose own state is `state`, of so many epochs, can go on from it."""
+        return (
+            0 < self.epochs < epochs
+            and self.curves.shape == (len(self.candidates), epochs, 4)
+            and self.curves.dtype == np.float64
+            and self.state.keys() == state.keys()
+            and all(
+                isinstance(given := self.state[name], Tensor)
+                and given.shape == own.shape
+                and given.dtype == own.dtype
+                for name, own in state.items()
+            )
+        )
+
     @staticmethod
     def discard(folder: Path) -> None:
         """Removes the checkpoint of a run's folder, if there is one."""
-        (folder / _NAME).unlink(missing_ok=True)
+        path = folder / CHECKPOINT_NAME
+        for left in (path, temporary_name(path)):
+            left.unlink(missing_ok=True)

@@ -20,7 +20,8 @@ from engine.store.writer import RunWriter
 from engine.summary import finished_rows, summarise_run
 from engine.work.batches import batch_order
 from engine.work.bench import Bench
-from engine.work.checkpoint import PackCheckpoint
+from engine.work.checkpoint import PackCheckpoint, checkpoint_seconds
+from engine.work.memory import out_of_memory
 from engine.work.packs import Pack
 from engine.work.session import Session
 from engine.work.sizing import PackSizer
@@ -29,7 +30,6 @@ from engine.work.sizing import PackSizer
 # into fewer where one sample takes more than that of LeNet5-Mini, whose multiply-adds are these.
 CALL_SAMPLES = 100_000
 _CALL_WORK = CALL_SAMPLES * 450_000
-_CHECKPOINT_SECONDS = 30.0
 
 
 def samples_in_a_call(info: ModelInfo) -> int:
@@ -77,6 +77,7 @@ class Retraining:
         self._bench, self._writer, self._session = bench, writer, session
         self._sizer = PackSizer(bench.threads, bench.device.type)
         self._rate = _Rate()
+        self._checkpoint_seconds = checkpoint_seconds()
         self._rows = writer.rows
         self._n_done = len(finished_rows(self._rows))
 
@@ -95,12 +96,12 @@ class Retraining:
             group = todo[: self._sizer.size]
             try:
                 self._retrain_group(group)
-            except torch.cuda.OutOfMemoryError:
-                if self._sizer.size == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self._sizer.size == 1:
                     raise
                 self._sizer.halve()
                 torch.cuda.empty_cache()
-                self._writer.log(f"out of GPU memory; packs of {self._sizer.size} from here on")
+                self._writer.log(f"out of memory; packs of {self._sizer.size} from here on")
                 continue
             todo = todo[len(group) :]
         self._session.say(eta_seconds=0.0)
@@ -126,9 +127,16 @@ class Retraining:
 
     def _finish_interrupted_pack(self) -> None:
         saved = PackCheckpoint.load(self._writer.folder, self._bench.spec.hash, self._writer.log)
-        if saved and all(saved.repeat in self._repeats_left(c) for c in saved.candidates):
-            self._writer.log(f"going on with a pack from epoch {saved.epochs}")
-            self._retrain_pack(saved.candidates, saved.repeat, saved)
+        if saved is None or not saved.belongs_to(len(self._bench.work_order())):
+            return
+        if all(saved.repeat in self._repeats_left(c) for c in saved.candidates):
+            try:
+                self._retrain_pack(saved.candidates, saved.repeat, saved)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._writer.log("out of memory; the interrupted pack is done again in parts")
+                PackCheckpoint.discard(self._writer.folder)
 
     def _retrain_group(self, group: Sequence[int]) -> None:
         """Retrains all repeats of a few candidates, so that they finish together."""
@@ -148,7 +156,10 @@ class Retraining:
         pack = bench.make_pack([bench.candidate(c) for c in candidates])
         curves = np.full((len(candidates), recipe.epochs, 4), np.nan)
         first = 0
-        if resumed is not None:
+        if resumed is not None and not resumed.fits(recipe.epochs, pack.state()):
+            self._writer.log("the checkpoint is left aside: it does not fit the study")
+        elif resumed is not None:
+            self._writer.log(f"going on with a pack from epoch {resumed.epochs}")
             first = resumed.epochs
             curves[:, :first] = resumed.curves[:, :first]
             pack.load_state(resumed.state)
@@ -158,7 +169,7 @@ class Retraining:
                 pack, recipe, epoch, order, self._between, samples_in_a_call(bench.spec.model_info)
             )
             self._show(candidates, repeat, epoch, curves)
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
+            if time.monotonic() - saved > self._checkpoint_seconds and epoch + 1 < recipe.epochs:
                 here = PackCheckpoint(tuple(candidates), repeat, epoch + 1, curves, pack.state())
                 self._session.keep(partial(here.save, self._writer.folder, bench.spec.hash))
                 saved = time.monotonic()
