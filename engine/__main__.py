@@ -40,6 +40,10 @@ def main(arguments: list[str]) -> int:
         except OracleError as error:
             print(error, file=sys.stderr)
             return 2
+        except OSError as error:
+            why = error.strerror or error
+            print(f"{folder} cannot be written ({why}); free some room.", file=sys.stderr)
+            return 2
         try:
             code = _work(writer)
             if writer.status != "done":
@@ -79,43 +83,63 @@ def _work_through_queue(arguments: list[str]) -> int:
 
 def _work(writer: RunWriter) -> int:
     """Runs the study and leaves its status and the reason for it in the run."""
-    from engine.work.session import Session, StopRequested
+    from engine.work.session import Session, StopRequested, TakenOver
 
-    n_total = int(writer.config["n_total"])
-    with Session(writer, n_total) as session:
+    with Session(writer, int(writer.config["n_total"])) as session:
         signal.signal(signal.SIGTERM, lambda *_: session.stop())
         signal.signal(signal.SIGINT, lambda *_: session.stop())
         try:
-            session.keep(lambda: writer.set_status("running"))
-            # Importing torch takes seconds; by now readers see a running engine.
-            from engine.work.study import run_study
-
-            run_study(writer, session)
-            status, message = "done", ""
-        except StopRequested:
-            status, message = "stopped", ""
-        except OracleError as error:
-            status, message = "failed", str(error)
-        except Exception as error:
-            for line in traceback.format_exc().splitlines():
-                writer.log(line)
-            status = "failed"
-            message = f"The engine met an unexpected error, {type(error).__name__}: {error}."
-        _leave(writer, session, status, message)
+            status, message = _study(writer, session)
+            _leave(writer, session, status, message)
+        except StopRequested:  # told to stop while there is no room to write that it did
+            writer.log("ended without room for a last word; everything acknowledged is kept")
+            writer.obeyed()
+            return 1
+        except TakenOver as error:
+            writer.log(str(error))
+            return 1
     return 1 if status == "failed" else 0
+
+
+def _study(writer: RunWriter, session: Session) -> tuple[str, str]:
+    """Runs the study; returns the status it ended with and the reason for it.
+
+    Raises:
+        TakenOver: The run is another engine's now.
+    """
+    from engine.work.memory import RAN_OUT, out_of_memory
+    from engine.work.session import StopRequested, TakenOver
+
+    try:
+        session.keep(lambda: writer.set_status("running"))
+        # Importing torch takes seconds; by now readers see a running engine.
+        from engine.work.study import run_study
+
+        run_study(writer, session)
+        return "done", ""
+    except StopRequested:
+        return "stopped", ""
+    except OracleError as error:
+        return "failed", str(error)
+    except TakenOver:
+        raise
+    except Exception as error:
+        for line in traceback.format_exc().splitlines():
+            writer.log(line)
+        if out_of_memory(error):
+            return "failed", RAN_OUT
+        kind = type(error).__name__
+        return "failed", f"The engine met an unexpected error, {kind}: {error}."
 
 
 def _leave(writer: RunWriter, session: Session, status: str, message: str) -> None:
     """Makes the last status durable and visible."""
     from engine.summary import summarise_run
 
-    def last_words() -> None:
-        writer.set_status(status, message)
-        writer.set_summary(summarise_run(writer.config, status, writer.rows))
-        writer.publish(final=status == "done")
-
     writer.log(f"{status}: {message}" if message else status)
-    session.keep(last_words)
+    writer.set_summary(summarise_run(writer.config, status, writer.rows))
+    session.keep(lambda: writer.set_status(status, message))
+    session.keep(lambda: writer.publish(final=status == "done"))
     writer.obeyed()
     session.say(status=status, note=message, provisional=[])
     if status == "done":

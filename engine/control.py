@@ -17,8 +17,11 @@ from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
 from engine.shards import Shard, share
 from engine.spec import WIRINGS, StudySpec
+from engine.store.disk import remove
+from engine.store.requests import clear_request
 from engine.store.writer import RunWriter
 
+ERRORS_NAME = "engine.err"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -143,23 +146,36 @@ def run_config(
 
 
 def start_engine(
-    run: Path, *then: Path, env: Mapping[str, str] | None = None
+    run: Path, *then: Path, takeover: bool = False, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Starts an engine on a run, in a session of its own and without a terminal.
 
     The engine outlives its starter. What it says before it can write to the run's log goes to
     `engine.err` beside it. When the run is done the same engine goes on with the runs in `then`.
-    `env` is added to its environment.
+
+    Args:
+        run: The run's folder.
+        then: Folders of the runs that the same engine works on after it.
+        takeover: Take the run over from an engine of another host.
+        env: Added to its environment.
 
     Raises:
         UsageError: The process cannot be started.
     """
+    options = ["--takeover"] if takeover else []
     try:
-        descriptor = os.open(run / "engine.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        clear_request(run)  # what was asked of an engine before this one is void
+        # Made anew, so that nothing that stands there (a link elsewhere) is written into.
+        remove(run / ERRORS_NAME)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(run / ERRORS_NAME, flags, 0o600)
         with os.fdopen(descriptor, "wb") as errors:
             engine = subprocess.Popen(
                 # -P: a folder named `engine` where the person stands must not be taken for ours.
-                [sys.executable, "-P", "-m", "engine", *(str(r.resolve()) for r in (run, *then))],
+                [
+                    *(sys.executable, "-P", "-m", "engine", *options),
+                    *(str(each.resolve()) for each in (run, *then)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

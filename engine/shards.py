@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.spec import SpecError
+from engine.spec import SpecError, StudySpec
 
 Shard = tuple[int, int]
 
@@ -30,6 +30,19 @@ def shard_of(config: Mapping[str, Any]) -> Shard | None:
     """Returns the shard that a run is, or None where it is a whole study."""
     shard = config.get("shard")
     return None if shard is None else (int(shard[0]), int(shard[1]))
+
+
+def rows_of(spec: StudySpec, config: Mapping[str, Any]) -> int:
+    """Returns how many rows a finished run of this spec and config has.
+
+    Raises:
+        SpecError: The config names a shard that there cannot be.
+    """
+    try:
+        shard = shard_of(config)
+        return len(share(range(len(spec.space)), shard)) * spec.repeats if shard else spec.rows
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise SpecError("shard", "The run's shard is not one of a study.") from error
 
 
 def share(order: Sequence[int], shard: Shard | None) -> list[int]:

@@ -31,6 +31,7 @@ MAX_JSON_BYTES = 1 << 20
 MAX_SCORES = 32
 # Ways to look for a lower loss than the sample's; each adds one candidate to it.
 SEARCHES = ("greedy", "swap")
+_MOST_ENTRIES, _DEEPEST, _LONGEST_TEXT = 4096, 8, 256
 
 
 class SpecError(UsageError):
@@ -206,6 +207,7 @@ class StudySpec:
         Raises:
             UsageError: A field is missing, unknown, of the wrong kind, or not a study.
         """
+        _require_modest(data)
         try:
             fields = dict(data)
             candidates = fields.pop("candidates")
@@ -272,6 +274,21 @@ class StudySpec:
         filters = tuple(info.layer(layer).filters for layer in self.layers)
         pruned = tuple(map(pruned_count, filters, self.ratios))
         return candidate_space(filters, pruned, self.candidates, self.seed)
+
+
+def _require_modest(value: object, depth: int = 0) -> None:
+    """Refuses what no study has, before any of it is computed with or repeated in a sentence."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        if len(value) > _MOST_ENTRIES or depth > _DEEPEST:
+            raise UsageError("This is not a study's spec: it holds more than a study can.")
+        for each in value:
+            _require_modest(each, depth + 1)
+    elif (isinstance(value, str) and len(value) > _LONGEST_TEXT) or (
+        isinstance(value, int) and abs(value) >= 1 << 64
+    ):
+        raise UsageError("This is not a study's spec: a text or number in it is too long.")
 
 
 def _check_ratio(info: ModelInfo, layer: str, ratio: float) -> None:

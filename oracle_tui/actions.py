@@ -38,11 +38,19 @@ def resume(run: Path, status: str) -> str:
         UsageError: there is nothing to resume, or it runs elsewhere.
     """
     from engine.control import start_engine
+    from engine.store.liveness import HeartbeatClock, engine_life
     from engine.store.requests import send_request
+    from oracle_tui.life import engine_sentence
 
+    if not run.is_dir():
+        raise UsageError(f"{run} is a copied run file, which no engine can work on.")
+    life = engine_life(run, status, HeartbeatClock())
+    if life.state == "silent" or (life.remote and status == "stalled"):
+        take_over = f"take it over with `oracle-tui resume {run.name} --takeover`"
+        raise UsageError(engine_sentence(life, "r starts a new one", take_over))
     if status == "done":
         raise UsageError(f"{run.name} is done; there is nothing to resume.")
-    if not _has_engine(run):
+    if life.state in ("none", "dead"):
         start_engine(run)
         return f"{run.name}: a new engine goes on where the last one stopped."
     if status != "paused":
@@ -60,19 +68,16 @@ def _request(run: Path, action: str) -> None:
 
 
 def _has_engine(run: Path) -> bool:
-    """Whether an engine of this machine holds the run, be it silent or not.
+    """Whether an engine holds the run, be it silent, or another machine's.
 
     Raises:
-        UsageError: it is a bare file, or an engine of another machine holds it.
+        UsageError: it is a bare file.
     """
     from engine.store.liveness import HeartbeatClock, engine_state
 
     if not run.is_dir():
         raise UsageError(f"{run} is a copied run file, which no engine can work on.")
-    state = engine_state(run, HeartbeatClock())
-    if state == "remote":
-        raise UsageError(f"The engine of {run.name} is on another machine; steer it from there.")
-    return state in ("alive", "silent")
+    return engine_state(run, HeartbeatClock()) in ("alive", "silent", "remote")
 
 
 def export(run: Path, run_id: str, folder: Path | None) -> tuple[Path, ...]:

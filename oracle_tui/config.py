@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from engine.store.text import printable
 
 #: What the file may hold at its top level, with the type of each.
 KNOWN_KEYS: Mapping[str, type] = {
@@ -20,6 +23,8 @@ KNOWN_KEYS: Mapping[str, type] = {
     "export_dir": str,
     "keys": dict,
 }
+_MOST_BYTES = 1 << 16
+_MOST_SAID = 200
 DEFAULT_THEME = "textual-dark"
 
 
@@ -84,29 +89,52 @@ def load_config(
 
 def _read_file(config: Config, path: Path) -> Config:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(_read_text(path))
     except FileNotFoundError:
         return config
     except (OSError, UnicodeDecodeError) as error:
-        return replace(config, problems=(f"{path} cannot be read: {error}.",))
-    except tomllib.TOMLDecodeError as error:
-        return replace(config, problems=(f"{path} is not valid TOML: {error}.",))
+        return replace(config, problems=(printable(f"{path} cannot be read: {error}."),))
+    except (ValueError, RecursionError) as error:
+        said = str(error)[:_MOST_SAID]
+        return replace(config, problems=(printable(f"{path} is not valid TOML: {said}."),))
     problems: list[str] = []
     values: dict[str, Any] = {}
     entries: dict[str, Any] = data
     for key, value in entries.items():
         kind = KNOWN_KEYS.get(key)
         if kind is None:
-            problems.append(f"{path}: unknown key {key!r}{nearest(key, list(KNOWN_KEYS))}.")
+            problems.append(f"{path}: unknown key {_said(key)}{nearest(key, list(KNOWN_KEYS))}.")
         elif not _is_a(value, kind):
-            problems.append(f"{path}: {key} must be {_kind_name(kind)}, not {value!r}.")
+            problems.append(f"{path}: {key} must be {_kind_name(kind)}, not {_said(value)}.")
         elif key in ("runs_dir", "export_dir"):
-            values[key] = Path(value).expanduser()
+            try:
+                values[key] = Path(value).expanduser()
+            except RuntimeError:
+                problems.append(f"{path}: {key} names a home that is not there: {_said(value)}.")
+            if "\0" in value:
+                values.pop(key, None)
+                problems.append(f"{path}: {key} is no folder's name: {_said(value)}.")
         elif key == "keys":
             values[key] = _read_keys(value, path, problems)
         else:
             values[key] = value
-    return replace(config, **values, problems=tuple(problems))
+    return replace(config, **values, problems=tuple(map(printable, problems)))
+
+
+def _read_text(path: Path) -> str:
+    """Read a regular file of a sane size; a FIFO cannot make this wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is not a regular file")
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise OSError(f"it is longer than {_MOST_BYTES} bytes")
+    return data.decode("utf-8")
+
+
+def _said(value: object) -> str:
+    return repr(value)[:_MOST_SAID]
 
 
 def _read_keys(table: Mapping[str, Any], path: Path, problems: list[str]) -> dict[str, str]:
@@ -119,7 +147,8 @@ def _read_keys(table: Mapping[str, Any], path: Path, problems: list[str]) -> dic
         elif isinstance(value, str) and value:
             keys[name] = value
         else:
-            problems.append(f"{path}: the key for {name} must be text such as 'n', not {value!r}.")
+            said = f"the key for {name[:_MOST_SAID]} must be text such as 'n', not {_said(value)}"
+            problems.append(f"{path}: {said}.")
     return keys
 
 

@@ -76,29 +76,37 @@ class RunFollower:
         elif self._reader.refresh():
             self._version += 1
         reader, folder = self._reader, self._reader.folder
-        status = self._status(reader)
+        status, message = self._status(reader)
         live = reader.live() if folder else None
         log = tuple(reader.log_tail(LOG_LINES)) if folder else ()
         request = (pending_request(folder) or "") if folder else ""
-        seen = (self._version, status, reader.message, live, log, request)
+        seen = (self._version, status, message, live, log, request)
         if self._view is None or seen != self._seen or self._line_is_due():
-            self._view = self._build(reader, status, live or {}, log, request)
+            self._view = self._build(reader, status, message, live or {}, log, request)
             self._seen = seen
         return self._view
 
-    def _status(self, reader: RunReader) -> str:
+    def _status(self, reader: RunReader) -> tuple[str, str]:
+        """Return the status to show and what is to be said with it."""
         if reader.status not in LIVE or reader.folder is None:
-            return reader.status
-        from engine.store.liveness import HeartbeatClock, effective_status, engine_state
+            return reader.status, reader.message
+        from engine.store.liveness import HeartbeatClock, engine_life
+        from oracle_tui.life import engine_sentence
 
         if self._clock is None:
             self._clock = HeartbeatClock()
-        return effective_status(reader.status, engine_state(reader.folder, self._clock))
+        life = engine_life(reader.folder, reader.status, self._clock)
+        message = reader.message
+        if life.state in ("dead", "silent", "remote") or life.note:
+            take_over = f"take it over with `oracle-tui resume {reader.folder.name} --takeover`"
+            message = engine_sentence(life, "r starts a new one", take_over)
+        return life.status, message
 
     def _build(
         self,
         reader: RunReader,
         status: str,
+        message: str,
         live: Mapping[str, Any],
         log: tuple[str, ...],
         request: str,
@@ -116,7 +124,7 @@ class RunFollower:
             path=self.path,
             title=done.facts.title,
             status=status,
-            message=escape(reader.message),
+            message=escape(message),
             n_done=len(finished_rows(rows)),
             n_total=int(config.get("n_total", 0)),
             stage=stage_of(live),

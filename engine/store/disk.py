@@ -102,17 +102,18 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         view = view[written:]
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+def replace_file(path: Path, data: bytes, *, durable: bool = True, shared: bool = False) -> None:
     """Put `data` at `path` so that readers, and a crash, see the old file or the new, whole.
 
     With `durable` the data has reached the disk, and was read back, before the name changes; such
-    files have one writer. Without, several processes may replace the same file at once.
+    files have one writer. Without, or where `shared`, several processes may replace the same file
+    at once.
 
     Raises:
         OSError: it could not be written; what stood at `path` still stands.
     """
     temporary = temporary_name(path)
-    if not durable:
+    if shared or not durable:
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     os.close(_write_new(temporary, data, durable=durable))
     try:

@@ -17,21 +17,24 @@ from engine.store.disk import open_regular, read_small, reason, replace_file
 from engine.store.documents import dump_document, parse_document
 from engine.store.journal import HEADER_BYTES, FrameKind, read_journal
 from engine.store.layout import HDF5_NAME, JOURNAL_NAME
-from engine.store.liveness import HeartbeatClock, effective_status, engine_state
+from engine.store.liveness import EngineLife, HeartbeatClock, engine_life
 from engine.store.records import decode_status
 from engine.store.seal import read_seal
 from engine.store.summary import parse_summary
 from engine.store.text import printable
 
 INDEX_NAME = ".listing-index.json"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 _MAX_INDEX_BYTES = 1 << 27
 _MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class RunListing:
-    """One line of a listing. With `error` set, the other fields are what could be known."""
+    """One line of a listing. With `error` set, the other fields are what could be known.
+
+    `life` is None for a bare run file, which no engine works on.
+    """
 
     id: str
     path: Path
@@ -40,6 +43,8 @@ class RunListing:
     n_total: int
     summary: dict[str, Any]
     error: str | None = None
+    message: str = ""
+    life: EngineLife | None = None
 
 
 def list_runs(runs_dir: Path, clock: HeartbeatClock | None = None) -> list[RunListing]:
@@ -138,10 +143,13 @@ def _list_one(
         new[path.name] = known
         if known["error"] is not None:
             raise RunFileError(known["error"])
-        status = known["status"]
-        if not bare:
-            status = effective_status(status, engine_state(path, clock))
-        return RunListing(run_id, path, status, known["n_done"], known["n_total"], known["summary"])
+        life = None if bare else engine_life(path, known["status"], clock)
+        status = life.status if life else known["status"]
+        counts = (known["n_done"], known["n_total"])
+        message = known["message"]
+        return RunListing(
+            run_id, path, status, *counts, known["summary"], message=message, life=life
+        )
     except RunFileError as error:
         return RunListing(run_id, path, "", 0, 0, {}, str(error))
     except OSError as error:
@@ -161,7 +169,8 @@ def _examine(
             summary = parse_summary(read_seal(fd, what).summary, what)
         finally:
             os.close(fd)
-        status, n_done = summary["status"], summary["n_done"]
+        status, message = summary["status"], summary["message"]
+        n_done = summary["n_done"]
         if journal is not None and journal[2] > HEADER_BYTES:
             read = read_journal(path / JOURNAL_NAME)
             for frame in read[1].frames if read else ():
@@ -169,9 +178,11 @@ def _examine(
                     n_done = frame.n_finished
                     if frame.kind == FrameKind.STATUS:
                         with contextlib.suppress(ValueError):  # opening the run will say so
-                            status = decode_status(frame.payload).status
+                            said = decode_status(frame.payload)
+                            status, message = said.status, said.message
         record |= {
             "status": status,
+            "message": message,
             "n_done": n_done,
             "n_total": summary["n_total"],
             "summary": summary["summary"],
@@ -190,6 +201,7 @@ def _recall(record: object, stamps: list[Any]) -> dict[str, Any] | None:
     if (
         record.get("error", "") is None
         and isinstance(record.get("status"), str)
+        and isinstance(record.get("message"), str)
         and isinstance(record.get("n_done"), int)
         and isinstance(record.get("n_total"), int)
         and isinstance(record.get("summary"), dict)

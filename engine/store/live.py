@@ -1,20 +1,54 @@
-"""The engine's live.json: what it says of the moment, checked and bounded for readers."""
+"""The engine's live.json: what it says of the moment, written, and read with checks and bounds."""
 
 from __future__ import annotations
 
 import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RunFileError
-from engine.store.disk import read_small
-from engine.store.documents import parse_document
+from engine.store.disk import read_small, replace_file, write_at
+from engine.store.documents import dump_document, parse_document
 from engine.store.layout import LIVE_NAME, RUN_STATUSES
 
 STAGES = ("preparing", "pretraining", "compiling", "scoring", "retraining", "finished")
 MAX_LIVE_BYTES = 1 << 18
 MAX_PROVISIONAL = 4096
 _MAX_TEXT = 500
+# A file has at least this much room once it has any.
+_BLOCK_BYTES = 4096
+
+
+def write_live(folder: Path, document: dict[str, Any]) -> None:
+    """Write live.json; where the disk is full, over the old one, within the room it has.
+
+    Written over, the file may be unreadable for a reader of that very moment; the engine can
+    still say that it waits for room.
+
+    Raises:
+        OSError: not even that was possible.
+    """
+    path = folder / LIVE_NAME
+    # By the clock that all processes of this machine share, a reader sees how old this is.
+    document = document | {"pid": os.getpid(), "monotonic": round(time.monotonic(), 3)}
+    document["provisional"] = document.get("provisional", [])[-MAX_PROVISIONAL:]
+    try:
+        replace_file(path, dump_document(document), durable=False)
+        return
+    except OSError as error:
+        full = error
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(path, flags)
+    try:
+        room = os.fstat(fd).st_size
+        short = dump_document(document | {"provisional": []})
+        if len(short) > max(room, _BLOCK_BYTES):
+            raise full
+        write_at(fd, short.ljust(room), 0)
+    finally:
+        os.close(fd)
 
 
 def read_live(folder: Path) -> dict[str, Any] | None:
@@ -31,7 +65,7 @@ def read_live(folder: Path) -> dict[str, Any] | None:
         return None
     live: dict[str, Any] = {
         key: _count(document.get(key))
-        for key in ("heartbeat", "stage_done", "stage_total", "n_done", "n_total")
+        for key in ("heartbeat", "stage_done", "stage_total", "n_done", "n_total", "pid")
     }
     live["status"] = _one_of(document.get("status"), RUN_STATUSES)
     live["stage"] = _one_of(document.get("stage"), STAGES)
@@ -39,6 +73,7 @@ def read_live(folder: Path) -> dict[str, Any] | None:
     live["note"] = _text(document.get("note"))
     live["rate"] = _number(document.get("rate"))
     live["eta_seconds"] = _number(document.get("eta_seconds"))
+    live["monotonic"] = _number(document.get("monotonic"))
     live["provisional"] = _provisional(document.get("provisional"))
     return live
 

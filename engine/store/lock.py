@@ -66,6 +66,10 @@ class Holder:
             return "dead"
         return "alive"
 
+    def is_process_of(self, other: Holder) -> bool:
+        """Tell whether both name the same process, however the host's name is written."""
+        return (self.pid, self.started, self.boot) == (other.pid, other.started, other.boot)
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
@@ -119,9 +123,10 @@ def read_holder(path: Path) -> Holder | None:
 class RunLock:
     """A held lock. Make one with `acquire`."""
 
-    def __init__(self, path: Path, fd: int) -> None:
+    def __init__(self, path: Path, fd: int, holder: Holder) -> None:
         self._path = path
         self._fd = fd
+        self._holder = holder
 
     @classmethod
     def acquire(cls, path: Path, *, takeover: bool = False) -> RunLock:
@@ -151,8 +156,9 @@ class RunLock:
                     continue
                 if existed:
                     _require_free(path, takeover=takeover, flocked=flocked is True)
+                holder = Holder.this_process()
                 os.ftruncate(fd, 0)
-                write_at(fd, Holder.this_process().encode(), 0)
+                write_at(fd, holder.encode(), 0)
             except OSError as error:
                 if not existed:  # an empty lock would look like an engine that is just starting
                     with contextlib.suppress(OSError):
@@ -164,13 +170,26 @@ class RunLock:
             except BaseException:
                 os.close(fd)
                 raise
-            return cls(path, fd)
+            return cls(path, fd, holder)
         raise RunFileError(f"{printable(str(path))} changed hands each time; try again.")
 
+    def lost_to(self) -> Holder | None:
+        """Return who took this lock over, as only another host can; None while it is ours.
+
+        A lock that cannot be read at this moment counts as ours.
+        """
+        try:
+            holder = read_holder(self._path)
+        except OSError:
+            return None
+        if holder is None or holder.is_process_of(self._holder):
+            return None
+        return holder
+
     def release(self) -> None:
-        """Remove the lock file and let go of it."""
+        """Remove the lock file, unless another host has taken it over, and let go of it."""
         with contextlib.suppress(OSError):  # a lock that stays names a dead process: harmless
-            if _is_still(self._path, self._fd):
+            if _is_still(self._path, self._fd) and self.lost_to() is None:
                 os.unlink(self._path)
         os.close(self._fd)
 

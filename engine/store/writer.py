@@ -15,7 +15,6 @@ import numpy as np
 from engine.errors import RunFileError
 from engine.store.creation import create_run
 from engine.store.disk import replace_file
-from engine.store.documents import dump_document
 from engine.store.image import build_image
 from engine.store.journal import FrameKind, Journal
 from engine.store.layout import (
@@ -23,7 +22,6 @@ from engine.store.layout import (
     FILE_MODE,
     HDF5_NAME,
     JOURNAL_NAME,
-    LIVE_NAME,
     LOCK_NAME,
     LOG_NAME,
     MAX_MESSAGE_CHARACTERS,
@@ -36,8 +34,8 @@ from engine.store.layout import (
     RunLayout,
     count_finished,
 )
-from engine.store.live import MAX_PROVISIONAL
-from engine.store.lock import RunLock
+from engine.store.live import write_live
+from engine.store.lock import Holder, RunLock
 from engine.store.records import check_rows, encode_rows, encode_status
 from engine.store.recovery import Recovered, recover
 from engine.store.requests import clear_request, pending_request
@@ -273,11 +271,12 @@ class RunWriter:
         It holds nothing that must not be lost, so a full disk does not stop the engine here.
         """
         self._heartbeat += 1
-        document = live | {"heartbeat": self._heartbeat}
-        if "provisional" in document:
-            document["provisional"] = document["provisional"][-MAX_PROVISIONAL:]
         with contextlib.suppress(OSError):
-            replace_file(self.folder / LIVE_NAME, dump_document(document), durable=False)
+            write_live(self.folder, live | {"heartbeat": self._heartbeat})
+
+    def taken_over_by(self) -> Holder | None:
+        """Return who holds the run's lock where that is no longer this writer, else None."""
+        return self._lock.lost_to()
 
     def request(self) -> str | None:
         """Return the pending request (pause, resume or stop), or None."""

@@ -14,7 +14,7 @@ from engine.estimate import multiply_adds
 from engine.recipe import Recipe
 from engine.work.batches import batch_order
 from engine.work.bench import Bench
-from engine.work.checkpoint import PackCheckpoint
+from engine.work.checkpoint import PackCheckpoint, checkpoint_seconds
 from engine.work.executors.base import Chunk, ChunkDone, EpochDone, Note, PackDone, Tell, Trained
 from engine.work.packs import Pack
 
@@ -22,7 +22,6 @@ from engine.work.packs import Pack
 # into fewer where one sample takes more than that of LeNet5-Mini, whose multiply-adds are these.
 CALL_SAMPLES = 100_000
 _CALL_WORK = CALL_SAMPLES * 450_000
-_CHECKPOINT_SECONDS = 30.0
 
 
 def samples_in_a_call(info: ModelInfo) -> int:
@@ -72,6 +71,7 @@ class ChunkWork:
     def __init__(self, bench: Bench, folder: Path | None) -> None:
         """Takes the bench, and the run's folder or None where that is on another machine."""
         self._bench, self._folder = bench, folder
+        self._checkpoint_seconds = checkpoint_seconds()
 
     def __call__(self, chunk: Chunk, tell: Tell) -> None:
         """Retrains the packs of a chunk; see `Work`."""
@@ -97,7 +97,7 @@ class ChunkWork:
             )
             _, _, loss, accuracy = curves[:, epoch].T.tolist()
             tell(EpochDone(chunk, repeat, candidates, epoch + 1, tuple(loss), tuple(accuracy)))
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
+            if time.monotonic() - saved > self._checkpoint_seconds and epoch + 1 < recipe.epochs:
                 here = PackCheckpoint(candidates, repeat, epoch + 1, curves, pack.state())
                 self._save(here, tell)
                 saved = time.monotonic()
@@ -117,7 +117,10 @@ class ChunkWork:
         saved = PackCheckpoint.load(
             self._folder, self._bench.spec.hash, repeat, candidates, lambda text: tell(Note(text))
         )
-        if saved is None or not 0 < saved.epochs < curves.shape[1]:
+        if saved is None:
+            return 0
+        if not saved.fits(curves.shape[1], pack.state()):
+            tell(Note("the checkpoint is left aside: it does not fit the study"))
             return 0
         tell(Note(f"going on with a pack from epoch {saved.epochs}"))
         curves[:, : saved.epochs] = saved.curves[:, : saved.epochs]

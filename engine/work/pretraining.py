@@ -28,6 +28,7 @@ from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
 from engine.work.models import build_model
 from engine.work.packs import Pack, make_pack, network_of
+from engine.work.tensor_files import load_tensors, save_tensors
 
 # Raise it when a change of code changes the network that a spec gives.
 VERSION = 1
@@ -239,16 +240,7 @@ _FACTS = ("test_acc", "test_loss", "train_acc", "train_loss", "best_epoch")
 def _save(path: Path, network: BaseNetwork) -> None:
     ensure_private(path.parent)
     content = {"state": network.state} | {name: getattr(network, name) for name in _FACTS}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_tensors(path, content, shared=True)
 
 
 def _load(
@@ -258,7 +250,7 @@ def _load(
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         state = _checked_state(content["state"], spec, data)
         facts = {name: float(content[name]) for name in _FACTS}
     except Exception as error:  # torch raises whatever its readers raise on a damaged file

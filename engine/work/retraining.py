@@ -102,9 +102,9 @@ class Retraining:
         """
         self._session.stage("retraining", self._n_total, "retrainings")
         self._session.say(stage_done=self._n_done, n_done=self._n_done)
-        self._take_up_interrupted_packs()
-        begun = {candidate for _, candidate in self._interrupted}
         order = share(self._bench.work_order(), shard_of(self._writer.config))
+        self._take_up_interrupted_packs(set(order))
+        begun = {candidate for _, candidate in self._interrupted}
         # What was interrupted comes first, and its candidates' other repeats right after it.
         first = [c for c in order if c in begun]
         todo = deque(first + [c for c in order if c not in begun and self._repeats_left(c)])
@@ -123,13 +123,20 @@ class Retraining:
 
     # -- handing out ----------------------------------------------------------------------------
 
-    def _take_up_interrupted_packs(self) -> None:
+    def _take_up_interrupted_packs(self, studied: set[int]) -> None:
         """Has packs that were saved between two epochs gone on with, in the same company."""
         folder, study = self._writer.folder, self._bench.spec.hash
+        candidates = len(self._bench.work_order())
         for saved in PackCheckpoint.load_all(folder, study, self._writer.log):
-            if all(saved.repeat in self._repeats_left(c) for c in saved.candidates):
+            rows = {(saved.repeat, c) for c in saved.candidates}
+            if (
+                saved.belongs_to(candidates)
+                and studied.issuperset(saved.candidates)
+                and self._interrupted.isdisjoint(rows)
+                and all(saved.repeat in self._repeats_left(c) for c in saved.candidates)
+            ):
                 self._again.append((((saved.repeat, saved.candidates),), 1))
-                self._interrupted |= {(saved.repeat, c) for c in saved.candidates}
+                self._interrupted |= rows
             else:
                 PackCheckpoint.discard(folder, saved.repeat, saved.candidates)
 
@@ -223,7 +230,7 @@ class Retraining:
         self._changed = True
 
     def _give_up(self, flight: _Flight, report: Broken) -> None:
-        """Halves a chunk that did not fit a GPU's memory; anything else would happen again."""
+        """Halves a chunk that did not fit into memory; anything else would happen again."""
         del self._flying[report.chunk]
         if not report.out_of_memory or flight.chunk.width == 1:
             for line in report.trace.splitlines():
@@ -231,8 +238,10 @@ class Retraining:
             raise RunFailure(report.sentence)
         if flight.chunk.width >= self._sizer.size:
             self._sizer.halve()
-        self._writer.log(f"out of GPU memory; packs of {self._sizer.size} from here on")
+        self._writer.log(f"out of memory; packs of {self._sizer.size} from here on")
         for repeat, candidates in flight.left:
+            # Saved as a whole, it would not fit again.
+            PackCheckpoint.discard(self._writer.folder, repeat, candidates)
             half = -(-len(candidates) // 2)
             for part in (candidates[:half], candidates[half:]):
                 if part:

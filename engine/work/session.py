@@ -21,6 +21,10 @@ class StopRequested(Exception):
     """Somebody asked the study to stop; everything acknowledged is on disk."""
 
 
+class TakenOver(Exception):
+    """Another host's engine was told to take the run over; this one must not write any more."""
+
+
 class Session:
     """One engine's time with a run: says what it is doing, and obeys pause, resume and stop.
 
@@ -47,6 +51,7 @@ class Session:
         }
         self._guard = threading.Lock()
         self._told_to_stop = False
+        self._taken_over = ""
         self._ended = threading.Event()
         self._changed = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -82,7 +87,10 @@ class Session:
 
         Raises:
             StopRequested: The study is to stop here.
+            TakenOver: The run is another engine's now.
         """
+        if self._taken_over:
+            raise TakenOver(self._taken_over)
         request = self._request()
         if request == "pause":
             self._pause()
@@ -99,9 +107,11 @@ class Session:
 
         Raises:
             StopRequested: A stop was requested while waiting.
+            TakenOver: The run is another engine's now; nothing was written.
         """
         waited = False
         while True:
+            self._require_own()
             try:
                 result = write()
             except OSError as error:
@@ -120,7 +130,15 @@ class Session:
             return result
 
     def _say_full(self, error: OSError) -> None:
-        self.say(status="paused", note=f"The disk is full ({error.strerror}); waiting for room.")
+        note = f"The disk is full ({error.strerror}); waiting for room."
+        self.say(status="paused", note=note)
+        self.writer.log(note)
+
+    def _require_own(self) -> None:
+        holder = self.writer.taken_over_by()
+        if holder is not None:
+            self._taken_over = f"The run was taken over by {holder}; this engine ends."
+            raise TakenOver(self._taken_over)
 
     def _pause(self) -> None:
         self.writer.obeyed()
@@ -145,6 +163,10 @@ class Session:
         while True:
             with self._guard:
                 live = dict(self._live)
+            try:
+                self._require_own()
+            except TakenOver:  # the next checkpoint raises it where the work is done
+                return
             self.writer.beat(live)
             if self._ended.is_set():
                 return

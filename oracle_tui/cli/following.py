@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.store.reader import RunReader
 
 _POLL_SECONDS = 0.25
+_MAX_ERRORS_BYTES = 1 << 20
 _LAST = frozenset({"done", "failed", "stopped"})
 
 
@@ -50,10 +51,15 @@ def follow(run: Path, engine: subprocess.Popen[bytes]) -> ExitCode:
 
 def early_words(run: Path) -> str:
     """Returns the last line an engine left that ended before it could write to its run."""
+    from engine.control import ERRORS_NAME
+    from engine.errors import RunFileError
+    from engine.store.disk import read_small
+
     try:
-        lines = (run / "engine.err").read_text(errors="replace")[-4_000:].split("\n")
-    except OSError:
+        text = read_small(run / ERRORS_NAME, _MAX_ERRORS_BYTES).decode(errors="replace")
+    except (OSError, RunFileError):
         return ""
+    lines = text.split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 

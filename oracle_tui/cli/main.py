@@ -9,8 +9,10 @@ import click
 
 from engine import __version__
 from engine.errors import OracleError, RunFailure, UsageError
+from oracle_tui.cli.checking import check
 from oracle_tui.cli.choices import datasets, models, presets
 from oracle_tui.cli.comparing import compare
+from oracle_tui.cli.doctor import doctor
 from oracle_tui.cli.drawing import figure, report
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.importing import import_
@@ -47,7 +49,7 @@ def oracle_tui(context: click.Context, no_mouse: bool) -> int:
 
 for _command in (
     demo, run, sweep, queue, runs, show, compare, leaderboard, figure, report, export, merge,
-    import_, pause, resume, stop, models, datasets, presets, scores,
+    import_, pause, resume, stop, check, doctor, models, datasets, presets, scores,
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

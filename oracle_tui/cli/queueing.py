@@ -293,8 +293,9 @@ def _start_detached(folder: Path, at_once: int | None) -> None:
         return
     ensure_private(folder)
     log = folder / LOG_NAME
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(log, flags, 0o600)
     except OSError as error:
         raise UsageError(f"{log} cannot be written: {error.strerror}.") from error
     with os.fdopen(descriptor, "ab") as file:

@@ -12,14 +12,17 @@ from engine.errors import UsageError
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, resume_hint, runs_dir_option
-from oracle_tui.cli.summaries import believed_status
+from oracle_tui.cli.summaries import life_columns, life_of
 
 if TYPE_CHECKING:
+    from engine.store.liveness import EngineLife
     from engine.store.reader import RunReader
 
 # An engine obeys between two steps; longer than this a person is told that it will.
 _WAIT_SECONDS = 8.0
 _POLL_SECONDS = 0.1
+# How long a heartbeat is waited for before an engine of another host may be taken for gone.
+_LISTEN_SECONDS = 5.0
 
 
 @click.command()
@@ -27,11 +30,11 @@ _POLL_SECONDS = 0.1
 @runs_dir_option
 def pause(run: str) -> ExitCode:
     """Ask a run's engine to pause; it keeps its memory and its place."""
-    folder, status = _find(run)
-    if status == "paused" and _has_engine(folder):
+    folder, life = _find(run)
+    if life.status == "paused" and _has_engine(life):
         say(f"{folder.name} is paused already.")
         return ExitCode.OK
-    return _request(folder, status, "pause", "paused")
+    return _request(folder, life, "pause", "paused")
 
 
 @click.command()
@@ -39,55 +42,70 @@ def pause(run: str) -> ExitCode:
 @runs_dir_option
 def stop(run: str) -> ExitCode:
     """Ask a run's engine to stop; what is finished is kept."""
-    folder, status = _find(run)
-    if status == "stopped":
+    folder, life = _find(run)
+    if life.status == "stopped":
         say(f"{folder.name} is stopped already.")
         return ExitCode.OK
-    return _request(folder, status, "stop", "stopped")
+    return _request(folder, life, "stop", "stopped")
 
 
 @click.command()
 @click.argument("run")
 @click.option("--follow", is_flag=True, help="Stay and show progress, as `run` does.")
+@click.option(
+    "--takeover", is_flag=True, help="Take the run over from another host's engine that is gone."
+)
 @runs_dir_option
-def resume(run: str, follow: bool) -> ExitCode:
+def resume(run: str, follow: bool, takeover: bool) -> ExitCode:
     """Go on with a run that is paused, stopped or failed, or whose engine is gone."""
-    folder, status = _find(run)
-    if status == "done":
+    folder, life = _find(run)
+    if life.status == "done":
         raise UsageError(f"{folder.name} is done; there is nothing to resume.")
-    if not _has_engine(folder):
+    if takeover and life.remote:
+        return _take_over(folder, life, follow)
+    if life.state in ("none", "dead"):
         return _start_again(folder, follow)
-    if status == "running":
-        say(f"{folder.name} is running already.")
+    if life.state == "silent":
+        raise UsageError(f"{folder.name}: {_hint(folder, life)}")
+    if life.status == "running":
+        hint = _hint(folder, life)
+        say(f"{folder.name} is running already{f': {hint}' if hint else '.'}")
         return ExitCode.OK
-    return _request(folder, status, "resume", "running")
+    return _request(folder, life, "resume", "running")
 
 
-def _find(text: str) -> tuple[Path, str]:
+def _find(text: str) -> tuple[Path, EngineLife]:
     from engine.store.listing import find_run
     from engine.store.reader import RunReader
 
     path = find_run(chosen_runs_folder(), text)
     if not path.is_dir():
         raise UsageError(f"{path} is a copied run file, which no engine can work on.")
-    return path, believed_status(path, RunReader(path).status)
+    return path, life_of(path, RunReader(path).status)
 
 
-def _has_engine(folder: Path) -> bool:
-    """Whether an engine of this machine holds the run.
-
-    Raises:
-        UsageError: One of another machine does.
-    """
-    from engine.store.liveness import HeartbeatClock, engine_state
-
-    state = engine_state(folder, HeartbeatClock())
-    if state == "remote":
-        raise UsageError(f"The engine of {folder.name} is on another machine; steer it from there.")
-    return state == "alive"
+def _has_engine(life: EngineLife) -> bool:
+    """Whether an engine is there to be asked: one of this host, or one of another host."""
+    return life.state in ("alive", "remote")
 
 
-def _request(folder: Path, status: str, action: str, wanted: str) -> ExitCode:
+def _hint(folder: Path, life: EngineLife) -> str:
+    return life_columns(folder, life)["hint"]
+
+
+def _take_over(folder: Path, life: EngineLife, follow: bool) -> ExitCode:
+    """Starts an engine in place of another host's, unless that one is heard meanwhile."""
+    from engine.store.liveness import heartbeat_changes
+
+    if heartbeat_changes(folder, _LISTEN_SECONDS):
+        raise UsageError(
+            f"The engine of {folder.name}, {life.holder}, lives: its heartbeat changes; stop it "
+            "before taking the run over."
+        )
+    return _start_again(folder, follow, takeover=True)
+
+
+def _request(folder: Path, life: EngineLife, action: str, wanted: str) -> ExitCode:
     """Sends a request and tells whether it was obeyed within a few seconds.
 
     Raises:
@@ -96,9 +114,13 @@ def _request(folder: Path, status: str, action: str, wanted: str) -> ExitCode:
     from engine.store.reader import RunReader
     from engine.store.requests import send_request
 
-    if not _has_engine(folder):
-        hint = "" if status == "done" else f"; go on with `{resume_hint(folder)}`"
-        raise UsageError(f"{folder.name} has no engine to {action}, its status is {status}{hint}.")
+    if life.state == "silent":
+        raise UsageError(f"{folder.name} cannot {action}: {_hint(folder, life)}")
+    if not _has_engine(life):
+        hint = "" if life.status == "done" else f"; go on with `{resume_hint(folder)}`"
+        raise UsageError(
+            f"{folder.name} has no engine to {action}, its status is {life.status}{hint}."
+        )
     send_request(folder, action)
     reader = RunReader(folder)
     before = _heartbeat(reader)
@@ -111,6 +133,11 @@ def _request(folder: Path, status: str, action: str, wanted: str) -> ExitCode:
         if reader.status in ("done", "failed"):
             raise UsageError(f"{folder.name} was {reader.status} before it could {action}.")
         time.sleep(_POLL_SECONDS)
+    if _heartbeat(reader) == before and life.remote:
+        raise UsageError(
+            f"The engine of {folder.name} has not answered yet; the request stays for it. "
+            f"{_hint(folder, life)}"
+        )
     if _heartbeat(reader) == before:
         raise UsageError(
             f"The engine of {folder.name} does not answer; if it hangs, end the process named in "
@@ -125,11 +152,12 @@ def _heartbeat(reader: RunReader) -> int | None:
     return None if live is None else int(live["heartbeat"])
 
 
-def _start_again(folder: Path, follow: bool) -> ExitCode:
+def _start_again(folder: Path, follow: bool, *, takeover: bool = False) -> ExitCode:
     from engine.control import start_engine
+    from engine.store.liveness import HeartbeatClock, engine_state
     from oracle_tui.cli import following
 
-    engine = start_engine(folder)
+    engine = start_engine(folder, takeover=takeover)
     if follow:
         return following.follow(folder, engine)
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -137,7 +165,7 @@ def _start_again(folder: Path, follow: bool) -> ExitCode:
         if engine.poll():
             why = following.early_words(folder) or "see engine.log in its folder"
             raise UsageError(f"The engine of {folder.name} could not begin: {why}")
-        if engine.poll() == 0 or _has_engine(folder):
+        if engine.poll() == 0 or engine_state(folder, HeartbeatClock()) == "alive":
             break
         time.sleep(_POLL_SECONDS)
     say(f"A new engine goes on with {folder.name}.")

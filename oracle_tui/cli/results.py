@@ -38,6 +38,7 @@ def runs(as_json: bool) -> None:
     elif not readable:
         say(f"There are no runs in {folder}; `oracle-tui demo` makes one.")
     else:
+        records = [_record(listing) for listing in readable]
         print_table(
             ("ID", "STATUS", "DONE", "TAU (ACCURACY)"),
             [
@@ -47,9 +48,12 @@ def runs(as_json: bool) -> None:
                     f"{record['n_done']:,}/{record['n_total']:,}",
                     tau_with_n(record.get("kendall_tau_acc"), record.get("n") or 0),
                 )
-                for record in map(_record, readable)
+                for record in records
             ],
         )
+        for record in records:
+            if record["status"] == "stalled" or (record["status"] == "paused" and record["hint"]):
+                say(f"{record['id']}: {record['hint']}")
 
 
 @click.command()
@@ -97,8 +101,9 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
 
 def _record(listing: RunListing) -> dict[str, Any]:
     """Returns a listing as a summary object; that of a run in work is newer than its run file's."""
-    if listing.status in _SETTLED and listing.summary:
-        return {**listing.summary, "id": listing.id, "status": listing.status}
-    from oracle_tui.cli.summaries import run_summary
+    from oracle_tui.cli.summaries import life_columns, run_summary
 
+    if listing.status in _SETTLED and listing.summary:
+        known = {"id": listing.id, "status": listing.status, "message": listing.message}
+        return {**listing.summary, **known, **life_columns(listing.path, listing.life)}
     return {**run_summary(listing.path), "id": listing.id}

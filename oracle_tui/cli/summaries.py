@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oracle_tui.cli.options import resume_hint
 from oracle_tui.formats import DASH, p_value, percent, plain, signed
+
+if TYPE_CHECKING:
+    from engine.store.liveness import EngineLife
 
 _WORKERS_SHOWN = 16
 
 
 def run_summary(run: Path) -> dict[str, Any]:
-    """Returns the summary of a run with the status a reader should believe.
+    """Returns the summary of a run with the status a reader should believe, and its engine's life.
 
     Raises:
         RunFileError: It is not a run.
@@ -21,7 +25,9 @@ def run_summary(run: Path) -> dict[str, Any]:
     from engine.summary import summarise_run
 
     reader = RunReader(run)
-    return summarise_run(reader.config, believed_status(run, reader.status), reader.rows)
+    life = life_of(run, reader.status)
+    summary = summarise_run(reader.config, life.status, reader.rows)
+    return {**summary, "message": reader.message, **life_columns(run, life)}
 
 
 def run_findings(run: Path) -> dict[str, Any]:
@@ -40,13 +46,34 @@ def run_findings(run: Path) -> dict[str, Any]:
     }
 
 
-def believed_status(run: Path, status: str) -> str:
-    """Returns the status in the run file, or `stalled` where its engine is gone."""
-    from engine.store.liveness import HeartbeatClock, effective_status, engine_state
+def life_of(run: Path, status: str) -> EngineLife:
+    """Returns what can be told of a run's engine; none works on a bare run file."""
+    from engine.store.liveness import EngineLife, HeartbeatClock, engine_life
 
     if not run.is_dir():
-        return status
-    return effective_status(status, engine_state(run, HeartbeatClock()))
+        return EngineLife("none", status)
+    return engine_life(run, status, HeartbeatClock())
+
+
+def believed_status(run: Path, status: str) -> str:
+    """Returns the status in the run file, or `stalled` where its engine is gone."""
+    return life_of(run, status).status
+
+
+def life_columns(run: Path, life: EngineLife | None) -> dict[str, str]:
+    """Returns the state of a run's engine, and one sentence on how to go on, "" where all is well.
+
+    The engine is `none`, `alive`, `silent` (no sign of life for 30 s), `dead` or `remote`.
+    """
+    from oracle_tui.life import engine_sentence
+
+    if life is None or not run.is_dir():
+        return {"engine": "none", "hint": ""}
+    go_on = resume_hint(run)
+    sentence = engine_sentence(
+        life, f"go on with `{go_on}`", f"take the run over with `{go_on} --takeover`"
+    )
+    return {"engine": life.state, "hint": sentence}
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -86,6 +113,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary["origin"]:
         facts.insert(2, ("origin", summary["origin"]))
+    facts += [(key, summary[key]) for key in ("message", "hint") if summary.get(key)]
     if summary["note"]:
         facts.append(("note", summary["note"]))
     return _aligned(facts)

@@ -1,13 +1,17 @@
 """`pause`, `resume` and `stop` where no engine is there to obey; with one, see test_engines."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from engine.store.requests import pending_request
+from tests.store_harness.cases import write_lock
 
 HOLD = """
 import sys, time
@@ -86,3 +90,45 @@ def test_the_hint_names_the_folder_that_was_given(oracle_tui, make_run):
     run = make_run(finished=1, status="stopped")
     answer = oracle_tui("pause", run.name, "--runs-dir", str(run.parent))
     assert f"oracle-tui resume {run.name} --runs-dir {run.parent}" in answer.err
+
+
+def test_another_hosts_engine_is_asked_and_taken_over_only_when_told(
+    oracle_tui, make_run, monkeypatch
+):
+    monkeypatch.setattr("oracle_tui.cli.requests._WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("oracle_tui.cli.requests._LISTEN_SECONDS", 0.3)
+    run = make_run(finished=10, status="running")
+    write_lock(run / "lock", host="else\x1bwhere", pid=77)
+    shown = oracle_tui("show", run.name, "--json").json
+    assert (shown["status"], shown["engine"]) == ("running", "remote")
+    assert r"process 77 on else\x1bwhere" in shown["hint"]
+    assert "--takeover" in shown["hint"]
+    listed = oracle_tui("runs", "--json").json[0]
+    assert (listed["engine"], listed["hint"]) == (shown["engine"], shown["hint"])
+    answer = oracle_tui("stop", run.name)
+    assert (answer.code, pending_request(run)) == (2, "stop")
+    assert "the request stays for it" in answer.err
+    answer = oracle_tui("resume", run.name)
+    assert (answer.code, "--takeover" in answer.err) == (0, True)
+    assert (run / "lock").exists()
+
+
+def test_a_dead_and_a_silent_engine_are_told_apart_with_the_way_out(oracle_tui, held_run):
+    run, holder = held_run
+    with contextlib.suppress(FileNotFoundError):
+        (run / "live.json").unlink()
+    (run / "live.json").write_text(
+        json.dumps({"pid": holder.pid, "monotonic": time.monotonic() - 60, "status": "running"})
+    )
+    shown = oracle_tui("show", run.name, "--json").json
+    assert (shown["status"], shown["engine"]) == ("stalled", "silent")
+    assert f"kill -9 {holder.pid}" in shown["hint"]
+    answer = oracle_tui("resume", run.name)
+    assert (answer.code, f"kill -9 {holder.pid}" in answer.err) == (2, True)
+    holder.kill()
+    holder.wait()
+    shown = oracle_tui("show", run.name, "--json").json
+    assert (shown["status"], shown["engine"]) == ("stalled", "dead")
+    assert f"oracle-tui resume {run.name}" in shown["hint"]
+    listed = oracle_tui("runs")
+    assert f"{run.name}: The engine, process" in listed.err

@@ -15,7 +15,6 @@ from engine.entries import read_entries
 from engine.errors import RunFailure
 from engine.store.layout import RowStatus, empty_rows
 from engine.store.writer import RunWriter
-from engine.work import chunks
 from engine.work.bench import Bench
 from engine.work.chunks import ChunkWork
 from engine.work.datasets import load_dataset
@@ -129,7 +128,7 @@ def test_a_full_gpu_gets_half_as_many(bench, writer, tmp_path):
     work(bench, writer, executor, size=8)
     assert all_as_expected(writer)
     assert executor.widths[:2] == [8, 4]
-    assert "out of GPU memory; packs of 4 from here on" in log_of(writer)
+    assert "out of memory; packs of 4 from here on" in log_of(writer)
 
 
 def test_a_single_candidate_that_does_not_fit_ends_the_run(bench, writer, tmp_path):
@@ -150,7 +149,7 @@ class Enough(Exception):
 
 
 def test_a_pack_goes_on_from_where_it_was_saved(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "_CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setenv("ORACLE_TUI_CHECKPOINT_SECONDS", "0")
     chunk = Chunk(1, ((1, (2, 5)),))
     whole: list[Report] = []
     ChunkWork(bench, None)(chunk, whole.append)
@@ -174,7 +173,7 @@ def test_a_pack_goes_on_from_where_it_was_saved(bench, tmp_path, monkeypatch):
 
 
 def test_a_damaged_checkpoint_counts_as_none(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "_CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setenv("ORACLE_TUI_CHECKPOINT_SECONDS", "0")
     chunk = Chunk(1, ((0, (3,)),))
     first: list[Report] = []
     ChunkWork(bench, tmp_path)(chunk, first.append)

@@ -13,6 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from engine.check import check_run
 from engine.store.reader import RunReader
 from engine.store.requests import send_request
 from tests.engine.conftest import finished, start, wait_for, work_through
@@ -148,3 +149,4 @@ def test_a_shard_studies_its_part(place: Place) -> None:
     pd.testing.assert_frame_equal(table(whole), together.reset_index(drop=True), check_exact=True)
     assert [len(table(part)) for part in parts] == [6, 6]
     assert [RunReader(part).status for part in parts] == ["done", "done"]
+    assert [check_run(part).whole for part in parts] == [True, True]

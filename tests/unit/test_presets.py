@@ -104,7 +104,7 @@ def test_a_set_is_no_single_study():
 
 
 def test_what_a_draft_waits_for():
-    with pytest.raises(UsageError, match="it waits for .*data set imagenet"):
+    with pytest.raises(UsageError, match="it waits for data set imagenet"):
         find_preset("paper/resnet18-imagenet-conv1-0.5")
     for draft, says in (
         (Draft("lenet5-mini", "svhn", "conv1", 0.5), "data set svhn"),

@@ -1,8 +1,16 @@
+import json
+import time
 from pathlib import Path
 
 import pytest
 
-from engine.store.liveness import HeartbeatClock, effective_status, engine_state
+from engine.store.liveness import (
+    HeartbeatClock,
+    effective_status,
+    engine_life,
+    engine_state,
+    heartbeat_changes,
+)
 from engine.store.writer import RunWriter
 from tests.store_harness.cases import config, write_lock
 
@@ -78,3 +86,64 @@ def test_stalled_is_a_run_that_waits_for_an_engine_that_is_not_there(
     status: str, state: str, shown: str
 ) -> None:
     assert effective_status(status, state) == shown
+
+
+def test_silence_of_this_machines_engine_is_known_at_the_first_look(run: Path) -> None:
+    with RunWriter.open(run) as writer:
+        writer.set_status("running")
+        writer.beat({"status": "running"})
+        assert engine_life(run, "running", HeartbeatClock()).status == "running"
+        document = json.loads((run / "live.json").read_text())
+        document["monotonic"] = time.monotonic() - 31
+        (run / "live.json").write_text(json.dumps(document))
+        life = engine_life(run, "running", HeartbeatClock())
+        assert (life.state, life.status, life.remote) == ("silent", "stalled", False)
+        # That of an engine before this one says nothing about this one.
+        (run / "live.json").write_text(json.dumps(document | {"pid": document["pid"] + 1}))
+        assert engine_life(run, "running", HeartbeatClock()).state == "alive"
+
+
+def test_another_hosts_engine_is_silent_only_after_listening(run: Path) -> None:
+    write_lock(run / "lock", host="elsewhere")
+    now = Time()
+    clock = HeartbeatClock(now)
+    life = engine_life(run, "running", clock)
+    assert (life.state, life.status, life.remote) == ("remote", "running", True)
+    now.seconds = 31
+    life = engine_life(run, "running", clock)
+    assert (life.state, life.status, life.remote) == ("silent", "stalled", True)
+    assert life.holder is not None
+    assert life.holder.host == "elsewhere"
+
+
+def test_a_restart_of_the_machine_is_told(run: Path) -> None:
+    write_lock(run / "lock", boot="another start")
+    life = engine_life(run, "running", HeartbeatClock())
+    assert (life.state, life.status, life.restarted) == ("dead", "stalled", True)
+    write_lock(run / "lock", started=1.0)
+    assert not engine_life(run, "running", HeartbeatClock()).restarted
+
+
+def test_an_engine_that_waits_for_room_is_paused_and_says_so(run: Path) -> None:
+    with RunWriter.open(run) as writer:
+        writer.set_status("running")
+        writer.beat({"status": "paused", "note": "The disk is full."})
+        life = engine_life(run, "running", HeartbeatClock())
+        assert (life.state, life.status, life.note) == ("alive", "paused", "The disk is full.")
+
+
+def test_heartbeat_changes_are_seen(run: Path) -> None:
+    with RunWriter.open(run) as writer:
+        writer.beat({})
+        assert not heartbeat_changes(run, 0.3)
+
+
+def test_a_writer_knows_who_took_its_run_over(run: Path) -> None:
+    writer = RunWriter.open(run)
+    assert writer.taken_over_by() is None
+    write_lock(run / "lock", host="elsewhere", pid=7)
+    taker = writer.taken_over_by()
+    assert taker is not None
+    assert str(taker) == "process 7 on elsewhere"
+    writer.close()
+    assert (run / "lock").exists()  # it is the other's

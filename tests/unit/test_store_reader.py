@@ -230,6 +230,8 @@ def test_live_file_from_a_stranger_is_cut_down_to_what_it_may_hold(run: Path) ->
         "rate": None,
         "eta_seconds": None,
         "provisional": [[1, 0, 3, 0.5, 0.25]],
+        "pid": 0,
+        "monotonic": None,
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.work.bench import Pruned
 from engine.work.criteria.filters import Importance, gates, per_filter, removed_importance
@@ -63,7 +64,8 @@ def hessian_vector(
     total = {name: torch.zeros_like(vector[name], dtype=torch.float64) for name in names}
     for start in range(0, len(labels), _IMAGES_AT_A_TIME):
         piece = slice(start, start + _IMAGES_AT_A_TIME)
-        with repeatable():
+        # Of the ways to compute attention only this one has second derivatives.
+        with repeatable(), sdpa_kernel(SDPBackend.MATH):
             loss = functional.cross_entropy(network(images[piece]), labels[piece], reduction="sum")
             first = torch.autograd.grad(loss, chosen, create_graph=True)
             along = torch.stack(
@@ -122,7 +124,7 @@ def fisher_diagonal(
     total = {name: torch.zeros_like(chosen[name], dtype=torch.float64) for name in names}
     for start in range(0, len(labels), _GRADIENTS_AT_A_TIME):
         piece = slice(start, start + _GRADIENTS_AT_A_TIME)
-        with repeatable():
+        with repeatable(), sdpa_kernel(SDPBackend.MATH):
             for name, part in each(chosen, images[piece], labels[piece]).items():
                 total[name] += part.double().square().sum(0)
     return {name: tensor / len(labels) for name, tensor in total.items()}
@@ -235,8 +237,11 @@ def _importance(
 
 def _silencing_names(subject: Subject) -> list[str]:
     parameters = dict(subject.network.named_parameters())
-    return [
-        part.tensor
-        for layer in subject.layers
-        for part in gates(subject.bench.plan[layer], parameters)
-    ]
+    # Queries, keys and values of a head are in one tensor: it is named once.
+    return list(
+        dict.fromkeys(
+            part.tensor
+            for layer in subject.layers
+            for part in gates(subject.bench.plan[layer], parameters)
+        )
+    )

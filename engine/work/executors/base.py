@@ -96,7 +96,7 @@ class Broken:
         chunk: Which chunk.
         sentence: What a person is told.
         trace: The traceback, for the log.
-        out_of_memory: Whether a GPU's memory ran out, so that half as many may fit.
+        out_of_memory: Whether memory ran out, on a GPU or not, so that half as many may fit.
     """
 
     chunk: int

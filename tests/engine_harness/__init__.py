@@ -1,0 +1,1 @@
+"""Real engines under real misfortune; docs/durability.md has what came out."""
