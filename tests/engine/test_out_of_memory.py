@@ -135,7 +135,7 @@ def test_an_interrupted_pack_that_no_longer_fits_is_begun_again(
 ) -> None:
     plenty = _study(tmp_path / "plenty")
     # A run that was stopped with a pack of eight between its epochs.
-    monkeypatch.setattr(retraining, "_CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setenv("ORACLE_TUI_CHECKPOINT_SECONDS", "0")
     _start_with(8, monkeypatch)
     folder = create_run(tmp_path / "scarce", SPEC, "cpu")
 

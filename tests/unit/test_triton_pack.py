@@ -10,8 +10,11 @@ import os
 # Before the kernels are imported: their decorator asks for it.
 os.environ["TRITON_INTERPRET"] = "1"
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +185,19 @@ def test_what_the_kernels_take_on(data: ImageData) -> None:
     assert not triton_supports(find_model("lenet5"), {}, data)
     # Without a GPU nobody is offered them.
     assert "triton" not in possible_kinds(find_model("lenet5-mini"), {}, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_every_kernel_compiles_for_a_gpu_that_is_not_there(capability: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernel_compilation", capability],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 9
