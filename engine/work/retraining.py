@@ -18,6 +18,7 @@ from engine.recipe import Recipe
 from engine.store.layout import RowStatus
 from engine.store.writer import RunWriter
 from engine.summary import finished_rows, summarise_run
+from engine.work.augment import Draws, batch_draws
 from engine.work.batches import batch_order
 from engine.work.bench import Bench
 from engine.work.checkpoint import PackCheckpoint, checkpoint_seconds
@@ -44,6 +45,7 @@ def train_epoch(
     order: NDArray[np.int64],
     between: Callable[[int], None],
     call_samples: int = CALL_SAMPLES,
+    draws: Draws | None = None,
 ) -> NDArray[np.float64]:
     """Trains one epoch and evaluates on both sets.
 
@@ -54,6 +56,7 @@ def train_epoch(
         order: The train images, (n,), in the order of this epoch.
         between: Called between steps with how many candidate-samples were just trained; may raise.
         call_samples: Candidate-samples in a call of the pack; see `samples_in_a_call`.
+        draws: How the images are cropped and mirrored, where the data set wants it.
 
     Returns:
         (K, 4): train loss, train accuracy, test loss, test accuracy.
@@ -61,7 +64,8 @@ def train_epoch(
     batches = max(1, call_samples // (recipe.batch_size * pack.size))
     for start in range(0, len(order), batches * recipe.batch_size):
         part = order[start : start + batches * recipe.batch_size]
-        pack.train(part, recipe.rate_at(epoch))
+        moved = None if draws is None else draws.part(start, start + len(part))
+        pack.train(part, recipe.rate_at(epoch), moved)
         between(len(part) * pack.size)
     train = pack.evaluate("train")
     between(0)
@@ -90,22 +94,34 @@ class Retraining:
         spec = self._bench.spec
         self._session.stage("retraining", spec.rows, "retrainings")
         self._session.say(stage_done=self._n_done, n_done=self._n_done)
-        self._finish_interrupted_pack()
+        self._in_memory(self._finish_interrupted_pack)
         todo = [c for c in self._bench.work_order() if self._repeats_left(c)]
         while todo:
             group = todo[: self._sizer.size]
-            try:
-                self._retrain_group(group)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or self._sizer.size == 1:
-                    raise
-                self._sizer.halve()
-                torch.cuda.empty_cache()
-                self._writer.log(f"out of memory; packs of {self._sizer.size} from here on")
-                continue
-            todo = todo[len(group) :]
+            if self._in_memory(partial(self._retrain_group, group)):
+                todo = todo[len(group) :]
         self._session.say(eta_seconds=0.0)
         self._remember_rate()
+
+    def _in_memory(self, work: Callable[[], None]) -> bool:
+        """Works, and tells whether memory was enough; if not, packs are halved from here on.
+
+        What is finished stays finished, and what is not begins again in a smaller pack, with the
+        same outcome, because a candidate's result does not depend on its pack.
+        """
+        try:
+            work()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or self._sizer.size == 1:
+                raise
+        else:
+            return True
+        # Only here has the exception let go of the pack, so that its memory can be given back.
+        self._sizer.halve()
+        PackCheckpoint.discard(self._writer.folder)
+        torch.cuda.empty_cache()
+        self._writer.log(f"out of memory; packs of {self._sizer.size} from here on")
+        return False
 
     def _remember_rate(self) -> None:
         """Leaves the measured rate for later estimates on this machine."""
@@ -165,9 +181,13 @@ class Retraining:
             pack.load_state(resumed.state)
         for epoch in range(first, recipe.epochs):
             order = batch_order(bench.spec.seed, repeat, epoch, bench.train_images)
-            curves[:, epoch] = train_epoch(
-                pack, recipe, epoch, order, self._between, samples_in_a_call(bench.spec.model_info)
+            draws = (
+                batch_draws(bench.spec.seed, repeat, epoch, bench.train_images)
+                if bench.data.augmented
+                else None
             )
+            calls = samples_in_a_call(bench.spec.model_info)
+            curves[:, epoch] = train_epoch(pack, recipe, epoch, order, self._between, calls, draws)
             self._show(candidates, repeat, epoch, curves)
             if time.monotonic() - saved > self._checkpoint_seconds and epoch + 1 < recipe.epochs:
                 here = PackCheckpoint(tuple(candidates), repeat, epoch + 1, curves, pack.state())

@@ -44,6 +44,7 @@ from oracle_tui.cli.output import print_json, print_line
     metavar="greedy|swap[,...]",
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
 )
+@click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
 @json_option
 @runs_dir_option
