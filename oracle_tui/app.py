@@ -47,6 +47,7 @@ class OracleApp(App[None]):
         self.runs_dir = runs_dir
         self.open_run = open_run
         self.config = load_config() if config is None else config
+        self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
 
     def get_default_screen(self) -> Screen[None]:

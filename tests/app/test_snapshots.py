@@ -116,7 +116,7 @@ def test_new_run_with_a_mistake(
 
 
 @sizes
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
 def test_run_done(
     snap_compare: Compare,
     make_app: MakeApp,
