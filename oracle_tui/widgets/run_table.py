@@ -17,11 +17,11 @@ COLUMNS = (
     ("mark", "", 1, True),
     ("id", "id", 7, True),
     ("model", "model", 11, True),
-    ("dataset", "data", 9, True),
+    ("dataset", "data", 8, True),
     ("layers", "layers", 6, True),
     ("ratio", "ratio", 5, True),
     ("status", "status", 13, True),
-    ("tau", "tau", 11, True),
+    ("tau", "tau", 12, True),
     ("age", "age", 4, False),
 )
 
@@ -129,6 +129,6 @@ def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
         "layers": Text(row.layers, dim),
         "ratio": Text(row.ratio, dim),
         "status": status,
-        "tau": Text(tau_with_n(row.tau, row.n), dim),
+        "tau": Text(tau_with_n(row.tau, row.n, short=True), dim),
         "age": Text(old, "dim"),
     }
