@@ -147,9 +147,17 @@ def opened(runs: Path, cache: Path, **settings: bool) -> Iterator[App]:
         os.close(app.fd)
 
 
+class Printed(dict[str, float]):
+    """Figures that are printed the moment they are known."""
+
+    def __setitem__(self, name: str, value: float) -> None:
+        super().__setitem__(name, value)
+        print(json.dumps({name: round(value, 3)}), flush=True)
+
+
 def measure(many: int) -> dict[str, float]:
     """Measure every bar; seconds, per cent, bytes a second and MB as the names say."""
-    found: dict[str, float] = {}
+    found: dict[str, float] = Printed()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         few, lot, cache = root / "few", root / "lot", root / "cache"
@@ -248,8 +256,7 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000)
-    for name, value in measure(parser.parse_args().runs).items():
-        print(json.dumps({name: round(value, 3)}), flush=True)
+    measure(parser.parse_args().runs)
 
 
 if __name__ == "__main__":
