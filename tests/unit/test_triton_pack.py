@@ -6,10 +6,6 @@ What a GPU's compiler makes of them, and how fast that is, is not tested here.
 from __future__ import annotations
 
 import os
-
-# Before the kernels are imported: their decorator asks for it.
-os.environ["TRITON_INTERPRET"] = "1"
-
 import subprocess
 import sys
 from collections.abc import Iterator
