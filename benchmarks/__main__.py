@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [--quick] [--threads N]`: every ratio, its spread, bar and aim."""
+"""`python -m benchmarks [--json] [--quick] [--threads N | --gpu]`: ratios, spread, bar and aim."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import tiny_cnn
+from benchmarks import gpu, tiny_cnn
 from benchmarks.images import FOLDER
 from benchmarks.rounds import Row
 
@@ -36,7 +36,10 @@ def main() -> int:
         default=1,
         help="threads of both sides; 1 (the default) compares CPU time, more compare wall time",
     )
+    parser.add_argument("--gpu", action="store_true", help="packs on the CUDA device instead")
     options = parser.parse_args()
+    if options.gpu:
+        return gpu.run(options.json, options.quick)
     results = {name: suite(options.quick, options.threads) for name, suite in SUITES.items()}
     if options.json:
         report = {

@@ -25,6 +25,7 @@ class DatasetInfo:
         mean: Per-channel mean that normalisation subtracts, on the scale 0..1.
         std: Per-channel deviation that normalisation divides by, on the scale 0..1.
         source: Where it is looked for, in words.
+        augmented: Whether train images are cropped and mirrored at random, as the protocol does.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DatasetInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
+    augmented: bool = False
 
 
 MODELS: Mapping[str, ModelInfo] = load_models()
@@ -43,6 +45,9 @@ MODELS: Mapping[str, ModelInfo] = load_models()
 _MNIST = ((0.1307,), (0.3081,))
 _FASHION = ((0.2860,), (0.3530,))
 _KMNIST = ((0.1918,), (0.3483,))
+_CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+_CIFAR100 = ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+_CIFAR_SOURCE = "downloaded from its authors"
 
 DATASETS: Mapping[str, DatasetInfo] = {
     info.name: info
@@ -72,6 +77,20 @@ DATASETS: Mapping[str, DatasetInfo] = {
         ),
         DatasetInfo(
             "kmnist", "KMNIST", 10, 1, 60_000, 10_000, *_KMNIST, "downloaded through torchvision"
+        ),
+        DatasetInfo(
+            "cifar10", "CIFAR-10", 10, 3, 50_000, 10_000, *_CIFAR10, _CIFAR_SOURCE, augmented=True
+        ),
+        DatasetInfo(
+            "cifar100",
+            "CIFAR-100",
+            100,
+            3,
+            50_000,
+            10_000,
+            *_CIFAR100,
+            _CIFAR_SOURCE,
+            augmented=True,
         ),
     )
 }

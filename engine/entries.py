@@ -34,7 +34,7 @@ FIELDS = (
 )
 
 # What the command line has beyond the form; there it comes from the preset.
-OPTIONS = ("scores", "search")
+OPTIONS = ("scores", "search", "precision")
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -155,6 +155,7 @@ def _read(
             seed=seed,
             scores=scores,
             search=search,
+            precision=typed["precision"].lower() or (base.precision if base else "float32"),
         )
     except SpecError as error:
         return [error], None

@@ -25,6 +25,7 @@ from engine.scores import (
 from engine.space import CandidateSpace, candidate_space, pruned_count
 
 WIRINGS = ("correct", "released")
+PRECISIONS = ("float32", "bf16")
 MAX_REPEATS = 1_000
 MAX_ROWS = 4_000_000
 MAX_JSON_BYTES = 1 << 20
@@ -60,6 +61,8 @@ class StudySpec:
         retrain: Recipe of each candidate.
         wiring: "correct", or "released" for the wiring of the paper's released code.
         seed: Every random number of the study follows from it.
+        precision: "float32", or "bf16" to train with autocast to bfloat16; scores and evaluations
+            are float32 either way.
         scores: What is measured before retraining, the base scores first; `name@digest` where it
             is a file's.
         search: Ways of `SEARCHES` to look for the oracle beside the sample.
@@ -77,6 +80,7 @@ class StudySpec:
     retrain: Recipe
     wiring: str = "correct"
     seed: int = 0
+    precision: str = "float32"
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
     facts: ModelInfo | None = None
@@ -111,6 +115,10 @@ class StudySpec:
             )
         if self.wiring not in WIRINGS:
             raise SpecError("wiring", f"wiring is {' or '.join(WIRINGS)}, not {self.wiring!r}.")
+        if self.precision not in PRECISIONS:
+            raise SpecError(
+                "precision", f"precision is {' or '.join(PRECISIONS)}, not {self.precision!r}."
+            )
         if not 0 <= self.seed < 2**63:
             raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
         self._check_scores(info)
@@ -171,7 +179,13 @@ class StudySpec:
         older study's name.
         """
         data = self.to_json()
-        defaults = {"wiring": "correct", "seed": 0, "scores": list(BASE_SCORES), "search": []}
+        defaults = {
+            "wiring": "correct",
+            "seed": 0,
+            "precision": "float32",
+            "scores": list(BASE_SCORES),
+            "search": [],
+        }
         for field, default in defaults.items():
             if data[field] == default:
                 del data[field]
@@ -195,6 +209,7 @@ class StudySpec:
             "retrain": self.retrain.to_json(),
             "wiring": self.wiring,
             "seed": self.seed,
+            "precision": self.precision,
             "scores": list(self.scores),
             "search": list(self.search),
             **({"facts": self.facts.to_json()} if self.facts else {}),
@@ -223,6 +238,7 @@ class StudySpec:
                 retrain=Recipe.from_json(fields.pop("retrain")),
                 wiring=str(fields.pop("wiring", "correct")),
                 seed=int(fields.pop("seed", 0)),
+                precision=str(fields.pop("precision", "float32")),
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
                 facts=None if facts is None else ModelInfo.from_json(facts),

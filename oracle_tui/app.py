@@ -29,6 +29,8 @@ class OracleApp(App[None]):
                 tooltip="Leave the app; engines go on in the background"),
         Binding("question_mark", "help", "Help", id="app.help", show=False,
                 tooltip="Every key of this screen"),
+        Binding("comma", "settings", "Settings", id="app.settings", show=False,
+                tooltip="The settings, where they come from, and what is wrong in them"),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 tooltip="Search for a command"),
     ]  # fmt: skip
@@ -47,6 +49,7 @@ class OracleApp(App[None]):
         self.runs_dir = runs_dir
         self.open_run = open_run
         self.config = load_config() if config is None else config
+        self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
 
     def get_default_screen(self) -> Screen[None]:
@@ -56,20 +59,12 @@ class OracleApp(App[None]):
     def on_mount(self) -> None:
         """Take signals over and apply the settings; what is wrong in them is only told."""
         self._handle_signals()
-        problems = list(self.config.problems)
-        theme = self.config.theme
-        if theme in self.available_themes:
-            self.theme = theme
-        else:
-            hint = nearest(theme, list(self.available_themes))
-            problems.append(f"{self.config.path}: there is no theme {theme!r}{hint}.")
-            self.theme = DEFAULT_THEME
-        problems += self._remap_keys()
-        for problem in problems:
+        for problem in self.use_config(self.config):
             self.notify(problem, title="Settings", severity="warning", timeout=10, markup=False)
 
     def _remap_keys(self) -> list[str]:
         if not self.config.keys:
+            self.set_keymap({})
             return []
         known = binding_ids()
         problems = [
@@ -116,6 +111,25 @@ class OracleApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen, self.config.keys))
 
+    def action_settings(self) -> None:
+        """Show the settings."""
+        from oracle_tui.screens.settings import SettingsScreen
+
+        if not isinstance(self.screen, SettingsScreen):
+            self.push_screen(SettingsScreen())
+
+    def use_config(self, config: Config) -> list[str]:
+        """Take settings over as far as a running app can; return what is wrong in them."""
+        self.config = config
+        problems = list(config.problems)
+        if config.theme in self.available_themes:
+            self.theme = config.theme
+        else:
+            hint = nearest(config.theme, list(self.available_themes))
+            problems.append(f"{config.path}: there is no theme {config.theme!r}{hint}.")
+            self.theme = DEFAULT_THEME
+        return problems + self._remap_keys()
+
     def action_leave(self) -> None:
         """Quit; engines stay."""
         self.exit()
@@ -125,16 +139,19 @@ def binding_ids() -> set[str]:
     """Return the id of every binding that can be remapped."""
     from oracle_tui.plots.line import LinePlot
     from oracle_tui.plots.scatter import ScatterPlot
+    from oracle_tui.screens.choose import ChooseScreen
+    from oracle_tui.screens.compare import CompareScreen
     from oracle_tui.screens.confirm import ConfirmScreen
     from oracle_tui.screens.help import HelpScreen
     from oracle_tui.screens.new_run import NewRunScreen
     from oracle_tui.screens.run import RunScreen
+    from oracle_tui.screens.settings import SettingsScreen
     from oracle_tui.widgets.candidates import CandidateTable
     from oracle_tui.widgets.tables import KeyTable
 
     owners = (
-        OracleApp, RunsScreen, NewRunScreen, RunScreen, HelpScreen, ConfirmScreen,
-        KeyTable, CandidateTable, LinePlot, ScatterPlot,
+        OracleApp, RunsScreen, NewRunScreen, RunScreen, CompareScreen, HelpScreen, ConfirmScreen,
+        ChooseScreen, SettingsScreen, KeyTable, CandidateTable, LinePlot, ScatterPlot,
     )  # fmt: skip
     return {
         binding.id

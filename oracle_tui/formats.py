@@ -17,9 +17,12 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else DASH
 
 
-def tau_with_n(tau: float | None, n: int) -> str:
-    """Tau is never shown without its n."""
-    return f"{signed(tau, 2)} n={n:,}" if known(tau) else DASH
+def tau_with_n(tau: float | None, n: int, *, short: bool = False) -> str:
+    """Tau is never shown without its n; a short n is in thousands from 1,000 on."""
+    if not known(tau):
+        return DASH
+    count = f"{n / 1e3:.1f}k" if 1_000 <= n < 10_000 else f"{n // 1_000}k"
+    return f"{signed(tau, 2)} n={count if short and n >= 1_000 else f'{n:,}'}"
 
 
 def plain(value: float | None, digits: int = 4) -> str:

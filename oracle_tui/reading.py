@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oracle_tui.formats import escape
 from oracle_tui.listing import example_folders
 from oracle_tui.view_parts import Finished, candidate_rows, finishing_order, scatter_of, stage_of
-from oracle_tui.views import LIVE, RunView
+from oracle_tui.views import LIVE, Axes, RunView
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.store.liveness import HeartbeatClock
     from engine.store.reader import RunReader
+    from oracle_tui.deeper import Agreement, Beside, CurvesView
     from oracle_tui.plots.line import LineData
 
 __all__ = ["RunFollower", "example_folders"]
@@ -37,6 +38,7 @@ class RunFollower:
     def __init__(self, path: Path) -> None:
         """Remember the run; nothing is opened before the first read."""
         self.path = path
+        self.axes = Axes()  # what the next view is looked at by
         self._lock = threading.Lock()
         self._reader: RunReader | None = None
         self._clock: HeartbeatClock | None = None
@@ -48,7 +50,7 @@ class RunFollower:
         self._not_l1: Any = ()  # candidates known to be another choice than L1's
         self._line: LineData | None = None
         self._line_due = 0.0
-        self._line_version = -1
+        self._line_of_what: tuple[Any, ...] = ()  # version and axes
 
     def read(self) -> RunView:
         """Return the run as it is now; cheap where nothing changed.
@@ -66,6 +68,51 @@ class RunFollower:
                 return ()
             return tuple(tuple(layer) for layer in self._reader.pruned(candidate))
 
+    def agreement(self) -> Agreement | None:
+        """Return tau over epochs and the noise ceiling; None before the first read.
+
+        The file is read under the lock, the statistics (seconds for a big run) are not.
+        """
+        from oracle_tui.deeper import agreement_of
+
+        with self._lock:
+            if self._reader is None or self._done is None:
+                return None
+            rows, curves, done = self._reader.rows, self._reader.curves(), self._done
+        return agreement_of(rows, curves, done)
+
+    def curves(
+        self, wanted: Sequence[int], oracle: int | None, column: int, glyphs: Mapping[int, str]
+    ) -> CurvesView:
+        """Return the learning curves of candidates and of the oracle, means over repeats."""
+        import numpy as np
+
+        from oracle_tui.deeper import curves_of
+
+        found = {}
+        with self._lock:
+            reader, repeats = self._reader, self._done.facts.repeats if self._done else 1
+            for candidate in glyphs if reader is not None else ():
+                curves = [
+                    curve
+                    for repeat in range(repeats)
+                    if reader is not None and (curve := reader.curve(candidate, repeat)) is not None
+                ]
+                if curves:
+                    found[candidate] = np.mean(curves, axis=0)
+        return curves_of(found, oracle, wanted, column, glyphs)
+
+    def beside_the_paper(self) -> Beside | None:
+        """Return the run beside the paper's panel of the same study, if there is one."""
+        from oracle_tui.deeper import beside_the_paper
+
+        with self._lock:
+            if self._reader is None:
+                return None
+            config, rows = self._reader.config, self._reader.rows
+        # The paper's panels are of these axes, whatever the reader looks at.
+        return beside_the_paper(config, Finished(0, Axes(), config, rows, None))
+
     def _read(self) -> RunView:
         from engine.store.reader import RunReader
         from engine.store.requests import pending_request
@@ -80,11 +127,18 @@ class RunFollower:
         live = reader.live() if folder else None
         log = tuple(reader.log_tail(LOG_LINES)) if folder else ()
         request = (pending_request(folder) or "") if folder else ""
-        seen = (self._version, status, message, live, log, request)
+        axes = self._axes_of(reader)
+        seen = (self._version, axes, status, message, live, log, request)
         if self._view is None or seen != self._seen or self._line_is_due():
-            self._view = self._build(reader, status, message, live or {}, log, request)
+            self._view = self._build(reader, axes, status, message, live or {}, log, request)
             self._seen = seen
         return self._view
+
+    def _axes_of(self, reader: RunReader) -> Axes:
+        """The axes asked for, as far as the run has them."""
+        scores = reader.layout.score_names
+        score = self.axes.score if self.axes.score in scores else scores[0]
+        return Axes(score, self.axes.outcome)
 
     def _status(self, reader: RunReader) -> tuple[str, str]:
         """Return the status to show and what is to be said with it."""
@@ -105,6 +159,7 @@ class RunFollower:
     def _build(
         self,
         reader: RunReader,
+        axes: Axes,
         status: str,
         message: str,
         live: Mapping[str, Any],
@@ -114,8 +169,8 @@ class RunFollower:
         from engine.summary import finished_rows
 
         config, rows = reader.config, reader.rows
-        if self._done is None or self._done.version != self._version:
-            self._done = Finished(self._version, config, rows, self._l1_choice(reader))
+        if self._done is None or (self._done.version, self._done.axes) != (self._version, axes):
+            self._done = Finished(self._version, axes, config, rows, self._l1_choice(reader))
         done = self._done
         provisional = live.get("provisional") or []
         scatter = scatter_of(rows, done, provisional)
@@ -131,7 +186,10 @@ class RunFollower:
             numbers=done.numbers,
             scatter=scatter,
             line=self._line_of(rows, done),
-            rows=candidate_rows(rows, provisional),
+            rows=candidate_rows(rows, provisional, axes.score),
+            axes=axes,
+            scores=reader.layout.score_names,
+            version=self._version,
             provisional=len(scatter.provisional_candidate),
             repeats=done.facts.repeats,
             layers=tuple(escape(str(layer)) for layer in config.get("layers", ())),
@@ -156,7 +214,12 @@ class RunFollower:
         return self._l1
 
     def _line_is_due(self) -> bool:
-        return self._line_version != self._version and time.monotonic() >= self._line_due
+        if self._done is None:
+            return True
+        version, axes = self._line_of_what or (None, None)
+        # Other axes are asked for by a key, which is answered at once.
+        late = time.monotonic() >= self._line_due
+        return axes != self._done.axes or (version != self._version and late)
 
     def _line_of(self, rows: np.ndarray, done: Finished) -> LineData:
         """Tau over n; recomputed when rows came, but never for more than a tenth of the time.
@@ -173,8 +236,8 @@ class RunFollower:
             return self._line
         start = time.monotonic()
         order = finishing_order(rows, done.candidates[done.sampled])
-        means = done.means[done.sampled][order]
-        found = running_tau(means[:, 0], means[:, 1])
+        score, outcome = done.score[done.sampled][order], done.outcome[done.sampled][order]
+        found = running_tau(score, outcome)
         self._line = LineData(
             x=found.n.astype(float),
             y=found.tau,
@@ -183,7 +246,7 @@ class RunFollower:
             x_name="finished candidates",
             bounds=(-1.0, 1.0),
         )
-        self._line_version = self._version
+        self._line_of_what = (self._version, done.axes)
         now = time.monotonic()
         self._line_due = now + 9 * (now - start)
         return self._line

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from oracle_tui.formats import escape
-from oracle_tui.views import CandidateRows, Numbers, Point, Stage
+from oracle_tui.views import Axes, CandidateRows, Numbers, Point, Stage
+
+#: The oracle is the candidate with the lowest of this score.
+ORACLES_SCORE = "pruned_train_loss"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,20 +23,22 @@ class Finished:
     """What follows from the finished rows alone; computed once for each version of them."""
 
     def __init__(
-        self, version: int, config: Mapping[str, Any], rows: np.ndarray, l1: int | None
+        self, version: int, axes: Axes, config: Mapping[str, Any], rows: np.ndarray, l1: int | None
     ) -> None:
         import numpy as np
 
         from engine.summary import finished_means, searched
 
-        self.version = version
+        self.version, self.axes = version, axes
         self.facts = Facts(config)
-        columns = ("pruned_train_loss", "best_test_acc", "best_test_loss")
-        self.candidates, self.means = finished_means(rows, self.facts.repeats, columns)
+        other = other_outcome(axes.outcome)
+        oracles = ORACLES_SCORE if ORACLES_SCORE in (rows.dtype.names or ()) else axes.score
+        columns = (oracles, axes.score, axes.outcome, other or axes.outcome)
+        self.candidates, means = finished_means(rows, self.facts.repeats, columns)
+        self.loss, self.score, self.outcome, self.other = means.T
         # A search's picks are drawn, but the statistics are those of the random sample.
         self.sampled = ~np.isin(self.candidates, searched(config))
-        sample, means = self.candidates[self.sampled], self.means[self.sampled]
-        self.numbers = numbers_of(sample, means, config, l1)
+        self.numbers = numbers_of(self, other, config, l1)
 
 
 class Facts:
@@ -79,45 +84,54 @@ def stage_of(live: Mapping[str, Any]) -> Stage:
     )
 
 
-def numbers_of(
-    candidates: np.ndarray, means: np.ndarray, config: Mapping[str, Any], l1: int | None
-) -> Numbers:
+def other_outcome(outcome: str) -> str:
+    """Return the loss that belongs to an accuracy, or the other way round; "" for the rest."""
+    if outcome.endswith("_test_acc"):
+        return outcome.removesuffix("acc") + "loss"
+    return outcome.removesuffix("loss") + "acc" if outcome.endswith("_test_loss") else ""
+
+
+def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | None) -> Numbers:
     """Return the statistics over finished candidates.
 
     Args:
-        candidates: ids [n], ascending.
-        means: pruned train loss, best test accuracy and loss over repeats [n, 3].
+        done: their means over repeats.
+        other: name of the second outcome, "" where there is none.
         config: the run's config.
         l1: the candidate that L1-norm pruning would choose, if known.
     """
-    from engine.statistics import anomaly_ratio, summarise, tau_interval
+    from engine.statistics import anomaly_ratio, kendall, oracle_regret, tau_interval
 
-    score, accuracy, loss = means.T
-    found = summarise(score, accuracy, loss)
-    interval = tau_interval(score, accuracy)
-    ratio = anomaly_ratio(score, accuracy)
+    better, kept = done.axes.higher_is_better, done.sampled
+    candidates, loss = done.candidates[kept], done.loss[kept]
+    score, outcome = done.score[kept], done.outcome[kept]
+    tau, interval = kendall(score, outcome), tau_interval(score, outcome)
+    ratio = anomaly_ratio(loss, outcome, better)
+    regret = oracle_regret(loss, outcome, better)
+    second = kendall(score, done.other[kept]) if other else None
 
     def point(index: int) -> Point | None:
         if index < 0:
             return None
-        return Point(int(candidates[index]), float(score[index]), float(accuracy[index]))
+        return Point(int(candidates[index]), float(score[index]), float(outcome[index]))
 
     base = config.get("base_test_acc")
     return Numbers(
-        n=found.n,
-        tau_acc=found.kendall_tau_acc,
-        p_acc=found.kendall_p_acc,
+        n=tau.n,
+        tau=tau.value,
+        p=tau.p,
         low=interval.lower,
         high=interval.upper,
-        tau_loss=found.kendall_tau_loss,
-        p_loss=found.kendall_p_loss,
+        other=other,
+        tau_other=second.value if second else None,
+        p_other=second.p if second else None,
         anomaly=ratio.ratio,
         anomaly_range=(ratio.lowest, ratio.highest) if ratio.n else None,
-        oracle=point(found.oracle),
-        best=point(found.best),
+        oracle=point(regret.oracle),
+        best=point(regret.best),
         l1=point(place(candidates, l1)),
         base_accuracy=float(base) if isinstance(base, int | float) else None,
-        note=escape(found.note),
+        note=escape(tau.note),
     )
 
 
@@ -136,7 +150,7 @@ def scatter_of(rows: np.ndarray, done: Finished, provisional: list[Any]) -> Scat
     from oracle_tui.plots.scatter import ScatterData
 
     candidates, numbers = done.candidates, done.numbers
-    score, accuracy = done.means[:, 0], done.means[:, 1]
+    outcome, axes = done.outcome, done.axes
 
     def index(point: Point | None) -> int | None:
         return None if point is None else place(candidates, point.candidate)
@@ -144,12 +158,13 @@ def scatter_of(rows: np.ndarray, done: Finished, provisional: list[Any]) -> Scat
     oracle, best, l1 = index(numbers.oracle), index(numbers.best), index(numbers.l1)
     anomaly = np.zeros(len(candidates), bool)
     if oracle is not None:
-        anomaly = accuracy > accuracy[oracle]
-    extra, extra_x, extra_y = _provisional(rows, candidates, provisional)
+        least = outcome[oracle]
+        anomaly = outcome > least if axes.higher_is_better else outcome < least
+    extra, extra_x, extra_y = _provisional(rows, candidates, provisional, axes)
     return ScatterData(
         candidate=candidates.astype(np.int64),
-        x=score,
-        y=accuracy,
+        x=done.score,
+        y=outcome,
         anomaly=anomaly,
         oracle=oracle,
         best=best,
@@ -157,17 +172,30 @@ def scatter_of(rows: np.ndarray, done: Finished, provisional: list[Any]) -> Scat
         provisional_candidate=extra,
         provisional_x=extra_x,
         provisional_y=extra_y,
+        x_name=score_name(axes.score),
+        y_name=axes.outcome_name,
     )
 
 
+def score_name(score: str) -> str:
+    """A score in words."""
+    return escape(score).replace("_acc", "_accuracy").replace("_", " ")
+
+
 def _provisional(
-    rows: np.ndarray, finished: np.ndarray, live: list[Any]
+    rows: np.ndarray, finished: np.ndarray, live: list[Any], axes: Axes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candidates not finished yet: mean accuracy over repeats that ended or are in training."""
+    """Candidates not finished yet: mean outcome over repeats that ended or are in training.
+
+    What an engine tells of a training are test accuracy and test loss of its last epoch.
+    """
     import numpy as np
 
+    if "_test_" not in axes.outcome:
+        live = []
+    told = 3 if axes.higher_is_better else 4
     in_training = np.array(
-        [(entry[0], entry[1], entry[3]) for entry in live if len(entry) >= 4], np.float64
+        [(entry[0], entry[1], entry[told]) for entry in live if len(entry) > told], np.float64
     ).reshape(-1, 3)
     open_rows = rows[~np.isin(rows["candidate"], finished)]
     ended = open_rows[open_rows["status"] == 2]
@@ -175,7 +203,7 @@ def _provisional(
     ended_key = ended["candidate"] * 65_536.0 + ended["repeat"]
     fresh = in_training[~np.isin(key, ended_key) & ~np.isin(in_training[:, 0], finished)]
     ids = np.concatenate([ended["candidate"].astype(np.float64), fresh[:, 0]])
-    values = np.concatenate([ended["best_test_acc"], fresh[:, 2]])
+    values = np.concatenate([ended[axes.outcome], fresh[:, 2]])
     unique, where = np.unique(ids, return_inverse=True)
     if unique.size == 0:
         return np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
@@ -186,12 +214,12 @@ def _provisional(
     has_score = scored[position] == unique if len(scored) else np.zeros(unique.size, dtype=bool)
     x = np.full(unique.size, np.nan)
     if len(scored):
-        x[has_score] = open_rows["pruned_train_loss"][first[position[has_score]]]
+        x[has_score] = open_rows[axes.score][first[position[has_score]]]
     keep = np.isfinite(x) & np.isfinite(y)
     return unique[keep].astype(np.int64), x[keep], y[keep]
 
 
-def candidate_rows(rows: np.ndarray, live: list[Any]) -> CandidateRows:
+def candidate_rows(rows: np.ndarray, live: list[Any], score: str) -> CandidateRows:
     """Return every (candidate, repeat) as columns, those in training at their outcome so far."""
     import numpy as np
 
@@ -210,7 +238,7 @@ def candidate_rows(rows: np.ndarray, live: list[Any]) -> CandidateRows:
     return CandidateRows(
         candidate=rows["candidate"].astype(np.int64),
         repeat=rows["repeat"].astype(np.int64),
-        score=rows["pruned_train_loss"].copy(),
+        score=rows[score].copy(),
         best_acc=best_acc,
         last_acc=rows["last_test_acc"].copy(),
         best_loss=best_loss,

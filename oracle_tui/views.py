@@ -71,20 +71,43 @@ class Point:
 
     candidate: int
     score: float
-    accuracy: float
+    outcome: float
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The score and the outcome that a run is looked at by: names of the run's own columns."""
+
+    score: str = "pruned_train_loss"
+    outcome: str = "best_test_acc"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher outcome is a better one: of accuracies, not of losses."""
+        return self.outcome.endswith("_acc")
+
+    @property
+    def outcome_name(self) -> str:
+        """The outcome in words."""
+        return self.outcome.replace("_acc", "_accuracy").replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The statistics over finished candidates, with their n."""
+    """The statistics over finished candidates, with their n.
+
+    The oracle is the candidate of the lowest pruned train loss, whatever the axes are; tau, its
+    interval, the anomalies and the best one are those of the axes.
+    """
 
     n: int = 0
-    tau_acc: float | None = None
-    p_acc: float | None = None
+    tau: float | None = None
+    p: float | None = None
     low: float | None = None
     high: float | None = None
-    tau_loss: float | None = None
-    p_loss: float | None = None
+    other: str = ""  # name of the other outcome of the same epochs, "" where there is none
+    tau_other: float | None = None
+    p_other: float | None = None
     anomaly: float | None = None
     anomaly_range: tuple[float, float] | None = None
     oracle: Point | None = None
@@ -124,6 +147,9 @@ class RunView:
     scatter: ScatterData
     line: LineData
     rows: CandidateRows
+    axes: Axes
+    scores: tuple[str, ...]  # names of the run's scores
+    version: int  # of the rows: another number whenever some came
     provisional: int
     repeats: int
     layers: tuple[str, ...]

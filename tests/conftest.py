@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 # Before anything imports torch or numpy: tests share two cores with their own engine processes.
 for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
+# Before anything imports Triton, which other libraries do: its kernels are tested on a CPU, and it
+# asks for this once, as it is imported.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 # Settings of whoever runs the tests.
 for _name in ("NO_COLOR", "FORCE_COLOR", "CUDA_VISIBLE_DEVICES"):
     os.environ.pop(_name, None)

@@ -19,7 +19,15 @@ from engine.spec import StudySpec
 from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.models import slice_plan
-from engine.work.packs import Evaluation, Pack, fused_trouble, make_pack, pack_kind
+from engine.work.packs import (
+    Evaluation,
+    Pack,
+    fused_trouble,
+    make_pack,
+    pack_kind,
+    possible_kinds,
+    quickest_kind,
+)
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import pruned_scores
 from engine.work.session import Session
@@ -43,6 +51,7 @@ class Bench:
         base: The network that is pruned.
         plan: Its slice plan.
         picks: Candidates that a search found beside those of the space.
+        kind: How packs are computed; None for the first kind there is.
     """
 
     spec: StudySpec
@@ -52,6 +61,7 @@ class Bench:
     base: BaseNetwork
     plan: SlicePlan
     picks: tuple[Pruned, ...] = ()
+    kind: str | None = None
 
     def candidate(self, candidate: int) -> Pruned:
         """Returns the filters a candidate loses; the picks' ids come after the space's."""
@@ -86,7 +96,15 @@ class Bench:
         """Returns a pack of candidates that are pruned and not yet retrained."""
         spec = self.spec
         states = candidate_states(self.base.state, self.plan, spec.layers, candidates, spec.wiring)
-        return make_pack(spec.model_info, states, self.data, spec.retrain, threads=self.threads)
+        return make_pack(
+            spec.model_info,
+            states,
+            self.data,
+            spec.retrain,
+            threads=self.threads,
+            kind=self.kind,
+            precision=spec.precision,
+        )
 
     def l1_choice(self) -> Pruned:
         """Returns the candidate that L1-norm pruning of the base network chooses."""
@@ -127,11 +145,11 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
     ).to(device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)
-    kind = pack_kind(spec.model_info, {}, data)
-    if kind == "fused":
+    if pack_kind(spec.model_info, {}, data, spec.precision) == "fused":
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
+    kind = _kind(spec, data, threads, writer, session)
     session.stage("pretraining", spec.pretrain.epochs, "epochs")
 
     def trained(epochs: int) -> None:
@@ -147,7 +165,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
     )
     origin = "from the cache" if base.cached else "trained"
     writer.log(f"base network {origin}: test accuracy {base.test_acc:.4f}, key {base.key}")
-    bench = Bench(spec, device, threads, data, base, plan)
+    bench = Bench(spec, device, threads, data, base, plan, kind=kind)
     writer.config = {
         **writer.config,
         "device": str(device),
@@ -173,12 +191,41 @@ def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Sessi
         session.checkpoint()
 
     began = time.monotonic()
-    kept = {
+    warm_up(spec.model_info, _kept(spec), data.classes, compiled)
+    writer.log(f"kernels ready after {time.monotonic() - began:.1f} s")
+
+
+def _kind(
+    spec: StudySpec, data: ImageData, threads: int, writer: RunWriter, session: Session
+) -> str:
+    """Returns how packs are computed: as in an earlier part of this run, else what is quickest.
+
+    A run keeps to one kind, because kinds round differently.
+    """
+    kinds = possible_kinds(spec.model_info, _kept(spec), data, spec.precision)
+    before = writer.config.get("environment")
+    if isinstance(before, dict) and before.get("pack") in kinds:
+        return str(before["pack"])
+    if data.train_images.device.type == "cpu":
+        return kinds[0]
+    # The first launch of a Triton kernel compiles it.
+    session.stage("compiling")
+    return quickest_kind(
+        spec.model_info,
+        _kept(spec),
+        data,
+        spec.retrain,
+        kinds=kinds,
+        threads=threads,
+        say=writer.log,
+    )
+
+
+def _kept(spec: StudySpec) -> dict[str, int]:
+    return {
         layer: spec.model_info.layer(layer).filters - count
         for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
     }
-    warm_up(spec.model_info, kept, data.classes, compiled)
-    writer.log(f"kernels ready after {time.monotonic() - began:.1f} s")
 
 
 def pick_device(name: str, say: Callable[[str], None]) -> torch.device:

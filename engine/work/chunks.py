@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.catalog import ModelInfo
 from engine.estimate import multiply_adds
 from engine.recipe import Recipe
+from engine.work.augment import Draws, batch_draws
 from engine.work.batches import batch_order
 from engine.work.bench import Bench
 from engine.work.checkpoint import PackCheckpoint, checkpoint_seconds
@@ -36,6 +37,7 @@ def train_epoch(
     order: NDArray[np.int64],
     between: Callable[[int], None],
     call_samples: int = CALL_SAMPLES,
+    draws: Draws | None = None,
 ) -> NDArray[np.float64]:
     """Trains one epoch and evaluates on both sets.
 
@@ -46,6 +48,7 @@ def train_epoch(
         order: The train images, (n,), in the order of this epoch.
         between: Called between steps with how many candidate-samples were just trained; may raise.
         call_samples: Candidate-samples in a call of the pack; see `samples_in_a_call`.
+        draws: How the images are cropped and mirrored, where the data set wants it.
 
     Returns:
         (K, 4): train loss, train accuracy, test loss, test accuracy.
@@ -53,7 +56,8 @@ def train_epoch(
     batches = max(1, call_samples // (recipe.batch_size * pack.size))
     for start in range(0, len(order), batches * recipe.batch_size):
         part = order[start : start + batches * recipe.batch_size]
-        pack.train(part, recipe.rate_at(epoch))
+        moved = None if draws is None else draws.part(start, start + len(part))
+        pack.train(part, recipe.rate_at(epoch), moved)
         between(len(part) * pack.size)
     train = pack.evaluate("train")
     between(0)
@@ -92,9 +96,13 @@ class ChunkWork:
         first = self._resume(repeat, candidates, pack, curves, tell)
         for epoch in range(first, recipe.epochs):
             order = batch_order(bench.spec.seed, repeat, epoch, bench.train_images)
-            curves[:, epoch] = train_epoch(
-                pack, recipe, epoch, order, between, samples_in_a_call(bench.spec.model_info)
+            draws = (
+                batch_draws(bench.spec.seed, repeat, epoch, bench.train_images)
+                if bench.data.augmented
+                else None
             )
+            calls = samples_in_a_call(bench.spec.model_info)
+            curves[:, epoch] = train_epoch(pack, recipe, epoch, order, between, calls, draws)
             _, _, loss, accuracy = curves[:, epoch].T.tolist()
             tell(EpochDone(chunk, repeat, candidates, epoch + 1, tuple(loss), tuple(accuracy)))
             if time.monotonic() - saved > self._checkpoint_seconds and epoch + 1 < recipe.epochs:

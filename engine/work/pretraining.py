@@ -24,6 +24,7 @@ from engine.estimate import multiply_adds
 from engine.folders import cache_folder, ensure_private
 from engine.seeds import derive_seed
 from engine.spec import StudySpec
+from engine.work.augment import pretrain_draws
 from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
 from engine.work.models import build_model
@@ -165,6 +166,8 @@ def base_key(spec: StudySpec, data: ImageData) -> str:
     }
     if spec.model_info.digest:
         determines["model_file"] = spec.model_info.digest
+    if spec.precision != "float32":
+        determines["precision"] = spec.precision
     text = json.dumps(determines, sort_keys=True)
     return f"{spec.model}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
 
@@ -183,7 +186,13 @@ def _new_pack(spec: StudySpec, data: ImageData, threads: int) -> Pack:
     large = multiply_adds(spec.model_info, {}) >= _SHARED_FROM
     shared = _TORCH_THREADS if large else 1
     return make_pack(
-        spec.model_info, stacked, data, spec.pretrain, threads=threads, torch_threads=shared
+        spec.model_info,
+        stacked,
+        data,
+        spec.pretrain,
+        threads=threads,
+        torch_threads=shared,
+        precision=spec.precision,
     )
 
 
@@ -207,8 +216,10 @@ def _train(
     best_state = pack.state()
     for epoch in range(recipe.epochs):
         order = pretrain_order(spec.seed, epoch, count)
+        draws = pretrain_draws(spec.seed, epoch, count) if data.augmented else None
         for start in range(0, count, piece):
-            pack.train(order[start : start + piece], recipe.rate_at(epoch))
+            moved = None if draws is None else draws.part(start, start + piece)
+            pack.train(order[start : start + piece], recipe.rate_at(epoch), moved)
             checkpoint()
         test = pack.evaluate("test")
         loss, accuracy = float(test.loss[0]), float(test.accuracy[0])

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from engine.catalog import ModelInfo
+from engine.recipe import Recipe
 from engine.work.datasets import ImageData
 from engine.work.models import network_of
 from engine.work.models.lenet import LeNet
@@ -64,7 +65,7 @@ def pruned_scores(
         data: The data, on the device to compute on.
         wiring: "correct" or "released"; see `candidate_states`.
         threads: Threads that compute on a CPU.
-        kind: "fused", "stacked" or "solo", to ask for one way of computing; else the quickest.
+        kind: "fused", "triton", "stacked" or "solo", to ask for one way; else the quickest.
         progress: Called between steps with how many candidates' worth of work is done; may raise
             to break off.
 
@@ -88,6 +89,8 @@ def pruned_scores(
     states = candidate_states(base, plan, layers, candidates, wiring)
     if kind == "fused":
         return fused.separate_scores(states, data, threads, tell)
+    if kind == "triton":
+        return _triton_scores(states, data, tell)
     return _stacked_scores(info, base, states, kept, data, tell)
 
 
@@ -186,6 +189,25 @@ def _stacked_scores(
         tell(len(kept) * min(piece.stop, len(images)) // len(images))
     return Evaluation(
         loss.cpu().numpy() / len(images), right.cpu().numpy().astype(np.float64) / len(images)
+    )
+
+
+def _triton_scores(states: State, data: ImageData, tell: Callable[[int], None]) -> Evaluation:
+    """Groups of candidates, each network evaluated whole by the Triton kernels."""
+    from engine.work.packs.triton_pack import TritonPack
+
+    size = len(next(iter(states.values())))
+    found = []
+    for start in range(0, size, _CANDIDATES_AT_A_TIME):
+        some = slice(start, start + _CANDIDATES_AT_A_TIME)
+        group = {name: tensor[some] for name, tensor in states.items()}
+        # Nothing is trained, so the recipe does not matter.
+        pack = TritonPack(group, data, Recipe(epochs=1, learning_rate=1.0))
+        found.append(pack.evaluate("train"))
+        tell(start + pack.size)
+    return Evaluation(
+        np.concatenate([part.loss for part in found]),
+        np.concatenate([part.accuracy for part in found]),
     )
 
 

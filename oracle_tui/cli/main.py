@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,9 +30,17 @@ from oracle_tui.cli.studies import demo, run
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @runs_dir_option
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option("--serve", is_flag=True, help="Show the app in a browser, on localhost only.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=8000,
+    show_default=True,
+    help="Port that --serve uses.",
+)
 @click.version_option(__version__, prog_name="oracle-tui")
 @click.pass_context
-def oracle_tui(context: click.Context, no_mouse: bool) -> int:
+def oracle_tui(context: click.Context, no_mouse: bool, serve: bool, port: int) -> int:
     """Does the loss of a pruned network predict how good it becomes after retraining?
 
     Without a command this opens the app. Every action of the app is a command too.
@@ -40,7 +49,13 @@ def oracle_tui(context: click.Context, no_mouse: bool) -> int:
     """
     if context.invoked_subcommand is not None:
         return ExitCode.OK
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if serve:
+        from oracle_tui.serving import serve as serve_app
+
+        serve_app(chosen_runs_folder(), port)
+        return ExitCode.OK
+    served = "TEXTUAL_DRIVER" in os.environ  # textual-serve runs the app without a terminal
+    if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise UsageError("The app needs a terminal; without one use a command, see --help.")
     from oracle_tui.app import run_app
 

@@ -57,6 +57,7 @@ class Where:
     metavar="greedy|swap[,...]",
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
 )
+@click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
     "--executor",
     metavar="inline|processes[:N]|ray[:ADDRESS]",

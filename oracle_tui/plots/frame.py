@@ -18,6 +18,9 @@ from oracle_tui.plots.window import Window
 LEFT = tick_marks.LABEL_WIDTH + 1
 BELOW = 3
 
+#: A plain horizontal line, and one that marks the most that can be reached.
+RULE, CEILING = "┈", "╌"
+
 # plotext keeps one figure for the process; every frame is drawn on it from scratch.
 _FIGURE = threading.Lock()
 
@@ -55,7 +58,8 @@ def draw_frame(
     layers: Sequence[Cells],
     *,
     x_name: str,
-    rule: float | None = None,
+    rules: Sequence[tuple[float, str]] = (),
+    log: tuple[bool, bool] = (False, False),
     note: str = "",
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Frame:
@@ -65,7 +69,8 @@ def draw_frame(
         cells: grid of the canvas and its window.
         layers: reduced series.
         x_name: name under the x axis.
-        rule: y of a dotted horizontal line, if any.
+        rules: y and glyph of horizontal lines under the points.
+        log: whether x and y are log10 of what the ticks say.
         note: what the reader should know about the frame, kept with it.
         cancelled: asked once this frame has its turn.
 
@@ -88,10 +93,11 @@ def draw_frame(
             ruler = figure.ruler(axis)
             ruler.lim(0, length)
             ruler.alignment(lim="edge")
-        _ticks(figure, window, cells)
+        _ticks(figure, window, cells, log)
         figure.label(x_name[: cells.width], "x")
-        if rule is not None and window.y_low <= rule <= window.y_high:
-            _draw_rule(plotext, figure, rule, cells)
+        for height, glyph in rules:
+            if window.y_low <= height <= window.y_high:
+                _draw_rule(plotext, figure, height, glyph, cells)
         markers: dict[str, object] = {}
         for layer in layers:
             glyphs = []
@@ -108,27 +114,31 @@ def draw_frame(
     return Frame(rows, cells, note)
 
 
-def _ticks(figure: object, window: Window, cells: CellMap) -> None:
-    for axis, low, high, length, room in (
-        ("x", window.x_low, window.x_high, cells.width, max(2, cells.width // 9)),
-        ("y", window.y_low, window.y_high, cells.height, max(2, cells.height // 3)),
+def _ticks(figure: object, window: Window, cells: CellMap, log: tuple[bool, bool]) -> None:
+    for axis, low, high, length, room, is_log in (
+        ("x", window.x_low, window.x_high, cells.width, max(2, cells.width // 9), log[0]),
+        ("y", window.y_low, window.y_high, cells.height, max(2, cells.height // 3), log[1]),
     ):
-        step = tick_marks.nice_step(high - low, room)
-        values = tick_marks.ticks(low, high, room)
+        if is_log:
+            values = tick_marks.log_ticks(low, high, room)
+            shown = [10.0**value for value in values]
+            names = [tick_marks.label(value, tick_marks.own_step(value)) for value in shown]
+        else:
+            step = tick_marks.nice_step(high - low, room)
+            values = tick_marks.ticks(low, high, room)
+            names = [tick_marks.label(value, step) for value in values]
         places = [(value - low) / (high - low) * length for value in values]
         if axis == "x":
-            names = [tick_marks.label(value, step).strip() for value in values]
-        else:
-            names = [tick_marks.label(value, step) for value in values]
+            names = [name.strip() for name in names]
         ruler = figure.ruler(axis)  # type: ignore[attr-defined]
         ruler.ticks([min(place, length - 1e-6) for place in places], labels=names)
 
 
-def _draw_rule(plotext: object, figure: object, rule: float, cells: CellMap) -> None:
+def _draw_rule(plotext: object, figure: object, rule: float, glyph: str, cells: CellMap) -> None:
     import numpy as np
 
     row = int(cells.rows(np.array([rule]))[0])
-    marker = plotext.marker("┈")  # type: ignore[attr-defined]
+    marker = plotext.marker(glyph)  # type: ignore[attr-defined]
     xs = [column + 0.5 for column in range(cells.width)]
     ys = [cells.height - 0.5 - row] * cells.width
     figure.draw(figure.signal(xs, ys, marker=[marker] * cells.width))  # type: ignore[attr-defined]

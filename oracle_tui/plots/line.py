@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oracle_tui.plots.frame import Frame, draw_frame
+from oracle_tui.plots.frame import CEILING, RULE, Frame, draw_frame
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.reduction import CellMap, band, polyline
 from oracle_tui.plots.window import Floats, ViewMode, Window
@@ -30,7 +30,16 @@ class LineData:
     x_name: str = "n"
     y_name: str = "tau"
     rule: float | None = 0.0
+    ceiling: float | None = None  # of |y|; drawn on both sides
     bounds: tuple[float, float] | None = None  # y never leaves them
+
+    @property
+    def rules(self) -> list[tuple[float, str]]:
+        """Horizontal lines: y and glyph."""
+        lines = [] if self.rule is None else [(self.rule, RULE)]
+        if self.ceiling is not None:
+            lines += [(-self.ceiling, CEILING), (self.ceiling, CEILING)]
+        return lines
 
 
 def draw_line(data: LineData, cells: CellMap, cancelled: Callable[[], bool]) -> Frame:
@@ -40,7 +49,7 @@ def draw_line(data: LineData, cells: CellMap, cancelled: Callable[[], bool]) -> 
         cells,
         layers,
         x_name=f"{data.x_name} →",
-        rule=data.rule,
+        rules=[*data.rules],
         cancelled=cancelled,
     )
 
@@ -61,7 +70,7 @@ class LinePlot(Plot):
     def extent(self) -> tuple[Floats, Floats]:
         """Fit the line, its band and the rule."""
         data = self.data
-        y = np.concatenate([data.y, data.low, data.high, [] if data.rule is None else [data.rule]])
+        y = np.concatenate([data.y, data.low, data.high, [height for height, _ in data.rules]])
         return data.x, y
 
     def _follow(self) -> None:

@@ -24,7 +24,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState, get_current_worker
 
-from oracle_tui.plots.frame import LEFT, Frame, FrameCancelled, canvas_size
+from oracle_tui.plots.frame import CEILING, LEFT, RULE, Frame, FrameCancelled, canvas_size
 from oracle_tui.plots.reduction import CellMap
 from oracle_tui.plots.window import Floats, ViewMode, Window, fit
 
@@ -53,6 +53,8 @@ class Plot(Widget, can_focus=True):
         "plot--provisional",
         "plot--line",
         "plot--band",
+        "plot--ceiling",
+        "plot--box",
         "plot--oracle",
         "plot--best",
         "plot--l1",
@@ -71,6 +73,8 @@ class Plot(Widget, can_focus=True):
         & > .plot--provisional { color: $text-muted; text-style: dim; }
         & > .plot--line { color: $text-primary; text-style: bold; }
         & > .plot--band { color: $primary; text-style: dim; }
+        & > .plot--ceiling { color: $text-warning; }
+        & > .plot--box { color: $text-accent; }
         & > .plot--oracle { color: $text-error; text-style: bold; }
         & > .plot--best { color: $text-success; text-style: bold; }
         & > .plot--l1 { color: $text-secondary; text-style: bold; }
@@ -146,8 +150,8 @@ class Plot(Widget, can_focus=True):
     def glyph_style(self, glyph: str) -> str:
         """Return the component class that colours a glyph of the canvas."""
 
-    def marks(self) -> Iterable[Mark]:
-        """Return what is laid over the frame, later marks over earlier ones."""
+    def marks_on(self, row: int) -> Iterable[Mark]:
+        """Return what is laid over one row of the frame, later marks over earlier ones."""
         return ()
 
     # Asking for frames.
@@ -276,9 +280,9 @@ class Plot(Widget, can_focus=True):
         if y >= len(self._strips):
             return Strip.blank(self.size.width, background)
         strip = self._strips[y]
-        for mark in self.marks():
-            if mark.row == y and 0 <= mark.column < self.frame.cells.width:
-                strip = self._overlay(strip, mark, y)
+        for mark in self.marks_on(y):
+            if 0 <= mark.column < self.frame.cells.width:
+                strip = self._overlay(strip, mark)
         return strip.adjust_cell_length(self.size.width, background)
 
     def _strip(self, row: int, text: str) -> Strip:
@@ -295,9 +299,11 @@ class Plot(Widget, can_focus=True):
     def _style_name(self, glyph: str) -> str:
         if glyph == " ":
             return ""
-        return "plot--rule" if glyph == "┈" else self.glyph_style(glyph)
+        if glyph in (RULE, CEILING):
+            return "plot--rule" if glyph == RULE else "plot--ceiling"
+        return self.glyph_style(glyph)
 
-    def _overlay(self, strip: Strip, mark: Mark, row: int) -> Strip:
+    def _overlay(self, strip: Strip, mark: Mark) -> Strip:
         assert self.frame is not None
         column = LEFT + mark.column
         there = strip.crop(column, column + 1)

@@ -109,15 +109,15 @@ def reduce_points(x: Floats, y: Floats, cells: CellMap, glyph: str) -> Cells:
     )
 
 
-def polyline(x: Floats, y: Floats, cells: CellMap) -> Cells:
-    """Reduce a line through points (x ascending) to braille, one height per sub-column.
+def polyline(x: Floats, y: Floats, cells: CellMap, glyph: str = "braille") -> Cells:
+    """Reduce a line through points (x ascending) to glyphs, one height per sub-column.
 
     Jumps between neighbouring sub-columns are filled, so the line has no holes.
     """
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = np.asarray(x, np.float64)[finite], np.asarray(y, np.float64)[finite]
     if x.size == 0:
-        return reduce_points(x, y, cells, "braille")
+        return reduce_points(x, y, cells, glyph)
     window = cells.window
     count = cells.width * 2
     centres = window.x_low + (np.arange(count) + 0.5) / count * (window.x_high - window.x_low)
@@ -132,7 +132,7 @@ def polyline(x: Floats, y: Floats, cells: CellMap) -> Cells:
         if steps > 1:
             ys.append(np.linspace(left, right, steps + 1))
             xs.append(np.full(steps + 1, at))
-    return reduce_points(np.concatenate(xs), np.concatenate(ys), cells, "braille")
+    return reduce_points(np.concatenate(xs), np.concatenate(ys), cells, glyph)
 
 
 def band(x: Floats, low: Floats, high: Floats, cells: CellMap, glyph: str = "░") -> Cells:

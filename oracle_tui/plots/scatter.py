@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,10 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from oracle_tui.plots.frame import LEFT, Frame, draw_frame
+from oracle_tui.plots.box import Box, box_marks
+from oracle_tui.plots.frame import LEFT, RULE, Frame, draw_frame
 from oracle_tui.plots.plot import Mark, Plot
 from oracle_tui.plots.reduction import CellMap, Ints, nearest, neighbour, reduce_points
-from oracle_tui.plots.window import Floats
+from oracle_tui.plots.window import Floats, ViewMode
 
 #: Up to this many points each is one dot; beyond it sub-cells show the density.
 FEW = 600
@@ -43,6 +44,7 @@ class ScatterData:
         oracle, best, l1: index of that point, None where there is none (yet).
         provisional_candidate, provisional_x, provisional_y: points still in training [m].
         x_name, y_name: names of the axes.
+        x_log, y_log: whether the arrays are log10 of what the ticks say; see `on_scales`.
     """
 
     candidate: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -56,7 +58,26 @@ class ScatterData:
     provisional_x: Floats = field(default_factory=_floats)
     provisional_y: Floats = field(default_factory=_floats)
     x_name: str = "pruned train loss"
-    y_name: str = "final test accuracy"
+    y_name: str = "best test accuracy"
+    x_log: bool = False
+    y_log: bool = False
+
+    def on_scales(self, x_log: bool, y_log: bool) -> ScatterData:
+        """Return the same points for log axes; what is not above 0 has no place there (NaN)."""
+        data = self
+        if x_log:
+            x, extra = _log(data.x), _log(data.provisional_x)
+            data = replace(data, x=x, provisional_x=extra, x_log=True)
+        if y_log:
+            y, extra = _log(data.y), _log(data.provisional_y)
+            data = replace(data, y=y, provisional_y=extra, y_log=True)
+        return data
+
+
+def _log(values: Floats) -> Floats:
+    found: Floats = np.full(values.shape, np.nan)
+    np.log10(values, out=found, where=values > 0)
+    return found
 
 
 def draw_scatter(data: ScatterData, cells: CellMap, cancelled: Callable[[], bool]) -> Frame:
@@ -73,12 +94,18 @@ def draw_scatter(data: ScatterData, cells: CellMap, cancelled: Callable[[], bool
     outside = sum(layer.outside for layer in series)
     note = f"{points:,} point{'' if points == 1 else 's'}"
     if places < points:
-        note += f" in {places:,} cells"
+        note = f"{points:,} in {places:,} cells"
     if outside:
         note += f", {outside:,} outside"
-    rule = float(data.y[data.oracle]) if data.oracle is not None else None
+    rules = [] if data.oracle is None else [(float(data.y[data.oracle]), RULE)]
     return draw_frame(
-        cells, series, x_name=f"{data.x_name} →", rule=rule, note=note, cancelled=cancelled
+        cells,
+        series,
+        x_name=f"{data.x_name}{' (log)' if data.x_log else ''} →",
+        rules=rules,
+        log=(data.x_log, data.y_log),
+        note=note,
+        cancelled=cancelled,
     )
 
 
@@ -100,6 +127,10 @@ class ScatterPlot(Plot):
                 tooltip="Cursor to the oracle"),
         Binding("b", "go_to('best')", "Best", id="scatter.best", show=False,
                 tooltip="Cursor to the best candidate"),
+        Binding("space", "pick", "Pick", id="scatter.pick", show=False,
+                tooltip="Pick the candidate under the cursor, or unpick it"),
+        Binding("m", "box", "Box", id="scatter.box", show=False,
+                tooltip="Begin a box at the cursor; again: pick all in it (or drag the mouse)"),
     ]  # fmt: skip
 
     @dataclass
@@ -114,25 +145,53 @@ class ScatterPlot(Plot):
             """The plot it is about."""
             return self.plot
 
+    @dataclass
+    class Picked(Message):
+        """A person picked other candidates."""
+
+        plot: ScatterPlot
+        candidates: frozenset[int]
+        box: bool  # whether a box was drawn around them
+
+        @property
+        def control(self) -> Widget:
+            """The plot it is about."""
+            return self.plot
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty scatter."""
         super().__init__(id=id, classes=classes)
         self.data = ScatterData()
+        self.scales = (False, False)  # whether x and y are log axes
+        self._plotted = self.data  # the data on these scales
         self.cursor: int | None = None  # candidate number
         self.picked: frozenset[int] = frozenset()
         self._candidates: Ints = np.zeros(0, np.int64)
         self._columns: Ints = np.zeros(0, np.int64)
         self._rows: Ints = np.zeros(0, np.int64)
-        self._marks: list[Mark] = []
+        self._marks: dict[int, list[Mark]] = {}  # by row, later ones over earlier ones
+        self._box: Box | None = None
 
     def set_data(self, data: ScatterData) -> None:
-        """Show these points from the next frame on."""
+        """Show these points from the next frame on; other axes are followed at once."""
+        other = (data.x_name, data.y_name) != (self.data.x_name, self.data.y_name)
         self.data = data
+        self._plotted = data.on_scales(*self.scales)
+        if other and self.mode is ViewMode.FROZEN:
+            self.mode = ViewMode.LIVE
         self.data_changed()
+
+    def set_scales(self, x_log: bool, y_log: bool) -> None:
+        """Put the points on linear or log axes; the limits follow them again."""
+        if (x_log, y_log) != self.scales:
+            self.scales = (x_log, y_log)
+            self._plotted = self.data.on_scales(x_log, y_log)
+            self._box = None
+            self.action_live()
 
     def extent(self) -> tuple[Floats, Floats]:
         """Fit the finished points, and the provisional ones while few are finished."""
-        data = self.data
+        data = self._plotted
         if data.x.size >= ENOUGH:
             return data.x, data.y
         return (
@@ -142,7 +201,7 @@ class ScatterPlot(Plot):
 
     def painter(self) -> Callable[[CellMap, Callable[[], bool]], Frame]:
         """Draw the points of this moment."""
-        data = self.data
+        data = self._plotted
         return lambda cells, cancelled: draw_scatter(data, cells, cancelled)
 
     def glyph_style(self, glyph: str) -> str:
@@ -158,7 +217,7 @@ class ScatterPlot(Plot):
     def frame_changed(self) -> None:
         """Put cursor and marks where the new frame has their points."""
         assert self.frame is not None
-        data, cells = self.data, self.frame.cells
+        data, cells = self._plotted, self.frame.cells
         self._candidates = np.concatenate([data.candidate, data.provisional_candidate])
         self._columns = cells.columns(np.concatenate([data.x, data.provisional_x]))
         self._rows = cells.rows(np.concatenate([data.y, data.provisional_y]))
@@ -166,24 +225,27 @@ class ScatterPlot(Plot):
 
     def _place_marks(self) -> None:
         data, marks = self.data, []
+        columns, rows = self._columns, self._rows
         for index, glyph, style in (
             (data.l1, L1, "plot--l1"),
             (data.best, BEST, "plot--best"),
             (data.oracle, ORACLE, "plot--oracle"),
         ):
-            if index is not None and index < self._columns.size:
-                marks.append(Mark(int(self._columns[index]), int(self._rows[index]), glyph, style))
-        for candidate in self.picked:
-            index = self._index(candidate)
-            if index is not None:
-                marks.append(self._plain_mark(index, "plot--picked"))
+            if index is not None and index < columns.size:
+                marks.append(Mark(int(columns[index]), int(rows[index]), glyph, style))
+        if self.picked:
+            chosen = np.isin(self._candidates, np.fromiter(self.picked, np.int64))
+            places = set(zip(columns[chosen].tolist(), rows[chosen].tolist(), strict=True))
+            marks += [Mark(column, row, None, "plot--picked") for column, row in places]
+        if self._box is not None:
+            marks += box_marks(self._box)
         cursor = self._index(self.cursor)
         if cursor is not None:
-            marks.append(self._plain_mark(cursor, "plot--cursor"))
-        self._marks = [mark for mark in marks if mark.column >= 0 and mark.row >= 0]
-
-    def _plain_mark(self, index: int, style: str) -> Mark:
-        return Mark(int(self._columns[index]), int(self._rows[index]), None, style)
+            marks.append(Mark(int(columns[cursor]), int(rows[cursor]), None, "plot--cursor"))
+        self._marks = {}
+        for mark in marks:
+            if mark.column >= 0 and mark.row >= 0:
+                self._marks.setdefault(mark.row, []).append(mark)
 
     def _index(self, candidate: int | None) -> int | None:
         if candidate is None:
@@ -191,9 +253,17 @@ class ScatterPlot(Plot):
         where = np.nonzero(self._candidates == candidate)[0]
         return int(where[0]) if where.size else None
 
-    def marks(self) -> Iterable[Mark]:
-        """Oracle, best, L1's choice, picked points and the cursor."""
-        return self._marks
+    def marks_on(self, row: int) -> Iterable[Mark]:
+        """Oracle, best, L1's choice, picked points, the box and the cursor."""
+        return self._marks.get(row, ())
+
+    def _marks_changed(self) -> None:
+        """Repaint the rows whose overlay is another one now."""
+        before = self._marks
+        self._place_marks()
+        for row in before.keys() | self._marks.keys():
+            if before.get(row) != self._marks.get(row):
+                self.refresh_row(row)
 
     def zoom_centre(self) -> tuple[float, float] | None:
         """Zoom about the cursor where it is in view."""
@@ -208,21 +278,26 @@ class ScatterPlot(Plot):
         """Put the cursor on a candidate; only the two rows it leaves and enters are repainted."""
         if candidate == self.cursor:
             return
-        before = self._marks
         self.cursor = candidate
-        self._place_marks()
-        for row in {mark.row for mark in before} ^ {mark.row for mark in self._marks} | {
-            mark.row for mark in (*before[-1:], *self._marks[-1:])
-        }:
-            self.refresh_row(row)
+        if self._box is not None and not self._box.dragged:
+            self._stretch_box()
+        self._marks_changed()
         if tell:
             self.post_message(self.CursorMoved(self, candidate))
 
     def set_picked(self, candidates: frozenset[int]) -> None:
         """Underline these candidates."""
         self.picked = candidates
-        self._place_marks()
-        self.refresh()
+        self._marks_changed()
+
+    def _pick(self, candidates: frozenset[int], *, box: bool) -> None:
+        self.set_picked(candidates)
+        self.post_message(self.Picked(self, candidates, box))
+
+    def action_pick(self) -> None:
+        """Pick the candidate under the cursor, or unpick it."""
+        if self.cursor is not None:
+            self._pick(self.picked ^ {self.cursor}, box=False)
 
     def here(self) -> list[int]:
         """Return the candidates in the cursor's cell, the cursor's own included."""
@@ -237,7 +312,7 @@ class ScatterPlot(Plot):
         if self.frame is None or self._candidates.size == 0:
             return
         index = self._index(self.cursor)
-        if index is None or self._columns[index] < 0 or self._rows[index] < 0:
+        if (across, up) == (0, 0) or self._cell_of_cursor() is None or index is None:
             cells = self.frame.cells
             start = self.data.oracle
             if start is None or min(self._columns[start], self._rows[start]) < 0:
@@ -260,10 +335,67 @@ class ScatterPlot(Plot):
         if index is not None:
             self.move_cursor(int(self.data.candidate[index]))
 
-    def on_click(self, event: events.Click) -> None:
-        """Move to the point nearest to the mouse."""
+    # Box: two corners in cells, by keyboard from point to point, by mouse wherever it is dragged.
+
+    def action_box(self) -> None:
+        """Begin a box at the cursor, or pick what is in the one that was begun."""
+        at = self._cell_of_cursor()
+        if self._box is not None:
+            self._close_box()
+        elif at is None:
+            self.action_go(0, 0)
+        else:
+            self._box = Box(at, at, dragged=False)
+            self._marks_changed()
+
+    def _cell_of_cursor(self) -> tuple[int, int] | None:
+        index = self._index(self.cursor)
+        if index is None or min(self._columns[index], self._rows[index]) < 0:
+            return None
+        return int(self._columns[index]), int(self._rows[index])
+
+    def _stretch_box(self) -> None:
+        at = self._cell_of_cursor()
+        if self._box is not None and at is not None:
+            self._box = replace(self._box, end=at)
+
+    def _close_box(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            inside = box.holds(self._columns, self._rows)
+            self._pick(frozenset(self._candidates[inside].tolist()), box=True)
+
+    def _cell_under(self, event: events.MouseEvent) -> tuple[int, int] | None:
         if self.frame is None:
+            return None
+        cells = self.frame.cells
+        column, row = int(event.x) - LEFT, int(event.y)
+        return min(max(column, 0), cells.width - 1), min(max(row, 0), cells.height - 1)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin a box; a click without a drag moves the cursor."""
+        at = self._cell_under(event)
+        if at is not None and event.button == 1:
+            self._box = Box(at, at, dragged=True)
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Stretch the box."""
+        at = self._cell_under(event)
+        if at is not None and self._box is not None and self._box.dragged and at != self._box.end:
+            self._box = replace(self._box, end=at)
+            self._marks_changed()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Pick what is in the box, or move the cursor to the nearest point."""
+        box = self._box
+        if box is None or not box.dragged:
             return
-        found = nearest(self._columns, self._rows, event.x - LEFT, event.y)
+        self.release_mouse()
+        if box.start != box.end:
+            self._close_box()
+            return
+        self._box = None
+        found = nearest(self._columns, self._rows, *box.start)
         if found is not None:
             self.move_cursor(int(self._candidates[found]))

@@ -46,3 +46,30 @@ def label(value: float, step: float, width: int = LABEL_WIDTH) -> str:
             if len(text) <= width:
                 break
     return text[:width].rjust(width)
+
+
+def log_ticks(low: float, high: float, count: int) -> list[float]:
+    """Return log10 of round values within [low, high] (exponents): at least one of them.
+
+    Decades where they are enough, else also 2 and 5 times a decade, else evenly spaced values.
+    """
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for factors in ((1,), (1, 2, 5), tuple(range(1, 10))):
+        found = sorted(d + math.log10(f) for d in decades for f in factors)
+        inside = [place for place in found if low - 1e-9 <= place <= high + 1e-9]
+        if len(inside) >= min(count, 3):
+            return inside[:: max(1, -(-len(inside) // (2 * count)))]
+    values = ticks(10.0**low, 10.0**high, count)
+    return [math.log10(value) for value in values if value > 0] or [(low + high) / 2]
+
+
+def own_step(value: float) -> float:
+    """Return the power of ten that shows a value without losing a digit (at most three)."""
+    if not (value > 0 and math.isfinite(value)):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value) + 1e-9)
+    for digits in (1.0, 0.1, 0.01):
+        scaled = value / (power * digits)
+        if abs(scaled - round(scaled)) < 1e-6 * scaled:
+            return power * digits
+    return power * 0.01

@@ -1,4 +1,4 @@
-"""One run, live or finished: scatter, correlation, candidates, log and spec."""
+"""One run, live or finished, in tabs; everything it shows is read in thread workers."""
 
 from __future__ import annotations
 
@@ -15,49 +15,66 @@ from textual.timer import Timer
 from textual.widgets import Log, TabbedContent, TabPane
 from textual.worker import Worker
 
-from oracle_tui.plots.line import LinePlot
+from oracle_tui.machine import Machine
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.scatter import ScatterPlot
-from oracle_tui.reading import RunFollower
-from oracle_tui.screens.acts import ActingScreen, Target
+from oracle_tui.screens.acts import Target
 from oracle_tui.screens.base import WIDE, sentence
+from oracle_tui.screens.looking import LookingScreen
 from oracle_tui.views import LIVE, RunView
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.numbers import NumbersPanel
 from oracle_tui.widgets.run_text import (
     candidate_lines,
-    line_name,
     spec_lines,
     stage_line,
     title_line,
     waiting,
 )
 from oracle_tui.widgets.tables import KeyTable
+from oracle_tui.widgets.tabs import CorrelationTab, CurvesTab, PublishedTab, plot_name
 from oracle_tui.widgets.words import Words
 
 #: Seconds between two looks at a run: while an engine works on it, and otherwise.
 LOOK_LIVE, LOOK_REST = 0.5, 2.0
 
-TABS = ("scatter", "correlation", "candidates", "log", "spec")
+#: The tabs, and what their keys say they show.
+TABS = {
+    "scatter": "the scatter of candidates",
+    "correlation": "tau over the number of candidates and over epochs",
+    "candidates": "the table of candidates",
+    "curves": "learning curves of picked candidates and the oracle",
+    "published": "the run beside the paper's panel",
+    "log": "the log",
+    "spec": "what is studied",
+}
+
+#: What has the keys on each tab.
+FOCUS = {
+    "scatter": "#scatter-plot",
+    "correlation": "#line-plot",
+    "candidates": "#candidate-rows",
+    "curves": "#curves-plot",
+    "published": "#published-tab",
+    "log": "#log-lines",
+    "spec": "#spec-box",
+}
 
 
-class RunScreen(ActingScreen):
+class RunScreen(LookingScreen):
     """Follows one run. Everything shown is one RunView; keys send requests, never change it."""
 
     CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Help", id="run.help",
                 tooltip="Every key of this screen"),
-        Binding("1", "tab('scatter')", "Tabs", id="run.tab_scatter", key_display="1-5",
-                tooltip="Show the scatter; 2 correlation, 3 candidates, 4 log, 5 spec"),
-        Binding("2", "tab('correlation')", "Correlation", id="run.tab_correlation", show=False,
-                tooltip="Show tau over the number of candidates"),
-        Binding("3", "tab('candidates')", "Candidates", id="run.tab_candidates", show=False,
-                tooltip="Show the table of candidates"),
-        Binding("4", "tab('log')", "Log", id="run.tab_log", show=False, tooltip="Show the log"),
-        Binding("5", "tab('spec')", "Spec", id="run.tab_spec", show=False,
-                tooltip="Show what is studied"),
+        *(
+            Binding(str(number), f"tab({name!r})", name.title() if number > 1 else "Tabs",
+                    id=f"run.tab_{name}", show=number == 1, key_display="1-7" if number == 1 else
+                    None, tooltip=f"Show {what}")
+            for number, (name, what) in enumerate(TABS.items(), start=1)
+        ),
         Binding("right_square_bracket", "turn(1)", "Next tab", id="run.next_tab", show=False,
                 tooltip="Next tab"),
         Binding("left_square_bracket", "turn(-1)", "Previous tab", id="run.previous_tab",
@@ -80,6 +97,7 @@ class RunScreen(ActingScreen):
         """The run was read."""
 
         view: RunView
+        machine: str = ""
 
     @dataclass
     class Described(Message):
@@ -90,13 +108,11 @@ class RunScreen(ActingScreen):
 
     def __init__(self, path: Path) -> None:
         """Follow the run at this path."""
-        super().__init__()
-        self.path = path
-        self.view: RunView | None = None
-        self._follower = RunFollower(path)
+        super().__init__(path)
         self._look: Timer | None = None
         self._pruned: dict[int, tuple[tuple[int, ...], ...]] = {}
         self._log: tuple[str, ...] = ()
+        self._machine, self._gauges = "", Machine()
 
     def compose(self) -> ComposeResult:
         """Header, tabs, keys."""
@@ -108,11 +124,14 @@ class RunScreen(ActingScreen):
                     yield Words("", id="scatter-name", classes="plot-name")
                     yield ScatterPlot(id="scatter-plot")
                 yield NumbersPanel(id="numbers")
-            with TabPane("Correlation", id="correlation"), Vertical():
-                yield Words("", id="line-name", classes="plot-name")
-                yield LinePlot(id="line-plot")
+            with TabPane("Correlation", id="correlation"):
+                yield CorrelationTab(id="correlation-tab")
             with TabPane("Candidates", id="candidates"):
                 yield CandidateTable(id="candidate-table")
+            with TabPane("Curves", id="curves"):
+                yield CurvesTab(id="curves-tab")
+            with TabPane("Published", id="published"):
+                yield PublishedTab(id="published-tab")
             with TabPane("Log", id="log"):
                 yield Log(id="log-lines", max_lines=2_000)
             with TabPane("Spec", id="spec"), VerticalScroll(id="spec-box"):
@@ -129,12 +148,19 @@ class RunScreen(ActingScreen):
 
     def _read(self) -> None:
         self._look = None
-        self.in_thread(lambda: self.Read(self._follower.read()), group="read")
+        follower, gauges = self._follower, self._gauges
+
+        def read() -> Message:
+            view = follower.read()
+            return self.Read(view, gauges.words(view.path) if view.status == "running" else "")
+
+        self.in_thread(read, group="read")
 
     def on_run_screen_read(self, message: Read) -> None:
         """Draw the run, and look again a little later."""
         view = message.view
-        new, self.view = view is not self.view, view
+        new = view is not self.view or message.machine != self._machine
+        self.view, self._machine = view, message.machine
         if view.status in LIVE:
             self.oracle_app.live_runs[view.id] = view.status
         else:
@@ -159,7 +185,7 @@ class RunScreen(ActingScreen):
         """Look again after a dialog."""
         if self.view is not None and self._look is None:
             self._read()
-        for plot in (self.query_one(ScatterPlot), self.query_one(LinePlot)):
+        for plot in self.query("LinePlot, SeriesPlot, ScatterPlot").results(Plot):  # type: ignore[type-abstract]
             plot.shown_again()
 
     def acted(self) -> None:
@@ -175,26 +201,25 @@ class RunScreen(ActingScreen):
         if view is None:
             return
         self.query_one("#run-title", Words).show(title_line(view, self.size.width - 2))
-        stage = stage_line(view, self.size.width >= WIDE)
+        stage = stage_line(view, self.size.width >= WIDE, self._machine)
         self.query_one("#run-stage", Words).show(stage)
         scatter = self.query_one(ScatterPlot)
         if not _same(scatter.data, view.scatter):
             scatter.set_data(view.scatter)
-        line = self.query_one(LinePlot)
-        if line.data is not view.line:
-            line.set_data(view.line)
-        self._draw_names()
+        self.query_one(CorrelationTab).show_line(view)
+        self.draw_names()
         self.query_one(NumbersPanel).show_run(view)
         self._draw_detail()
-        if self._tab == "candidates":
+        if self.tab == "candidates":
             self.query_one(CandidateTable).show_rows(view.rows)
         self._draw_log()
         self.query_one("#spec-lines", Words).show(spec_lines(view.spec))
+        self.compute_tab()
 
     def _draw_log(self) -> None:
         view = self.view
         assert view is not None
-        if self._tab != "log" or view.log == self._log:
+        if self.tab != "log" or view.log == self._log:
             return
         log, old, new = self.query_one(Log), self._log, view.log
         # The tail moves on: write what is new, or everything where it cannot be told.
@@ -217,6 +242,7 @@ class RunScreen(ActingScreen):
                 lambda: self.Described(candidate, follower.pruned(candidate)), group="describe"
             )
         self._draw_detail()
+        self.compute_tab()
 
     def on_run_screen_described(self, message: Described) -> None:
         """Show the filters of the candidate."""
@@ -237,42 +263,32 @@ class RunScreen(ActingScreen):
 
     def on_plot_view_changed(self, message: Plot.ViewChanged) -> None:
         """Say how the limits follow the points, and what is reduced."""
-        self._draw_names()
+        self.draw_names()
         if isinstance(message.plot, ScatterPlot):
             self._draw_detail()
 
-    def _draw_names(self) -> None:
+    def draw_names(self) -> None:
+        """Say over each plot what it shows."""
         view = self.view
         if view is None:
             return
-        for plot, name, text in (
-            (self.query_one(ScatterPlot), "#scatter-name", waiting(view) or "accuracy ↑"),
-            (self.query_one(LinePlot), "#line-name", line_name(view.line)),
-        ):
-            note = plot.frame.note if plot.frame is not None else ""
-            state = f"{plot.mode.value}  {note}" if text[:2] != "no" else ""
-            room = plot.size.width - len(text) - 2
-            self.query_one(name, Words).show(f"{text}{state.rjust(room)}")
+        scatter, empty = self.query_one(ScatterPlot), waiting(view)
+        y_name = view.axes.outcome.replace("_", " ") + (" log" if scatter.scales[1] else "") + " ↑"
+        picked = f"  {len(scatter.picked):,} picked" if scatter.picked else ""
+        name = self.query_one("#scatter-name", Words)
+        plot_name(scatter, name, empty or y_name + picked, empty=bool(empty))
+        self.query_one(CorrelationTab).draw_names()
+        self.query_one(CurvesTab).draw_names()
 
     # Tabs.
 
-    @property
-    def _tab(self) -> str:
-        return self.query_one(TabbedContent).active
-
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Give the keys to what is shown, and draw what was not while hidden."""
-        focus = {
-            "scatter": "#scatter-plot",
-            "correlation": "#line-plot",
-            "candidates": "#candidate-rows",
-            "log": "#log-lines",
-            "spec": "#spec-box",
-        }[self._tab]
-        self.query_one(focus).focus()
+        over_epochs = self.tab == "correlation" and self.query_one(CorrelationTab).over_epochs
+        self.query_one("#epochs-plot" if over_epochs else FOCUS[self.tab]).focus()
         if self.view is not None:
             self._draw()
-        if self._tab == "candidates":
+        if self.tab == "candidates":
             self.query_one(CandidateTable).move_cursor(self.query_one(ScatterPlot).cursor)
 
     def on_data_table_row_selected(self) -> None:
@@ -287,13 +303,17 @@ class RunScreen(ActingScreen):
 
     def action_turn(self, step: int) -> None:
         """Show the next or previous tab."""
-        self.action_tab(TABS[(TABS.index(self._tab) + step) % len(TABS)])
+        names = list(TABS)
+        self.action_tab(names[(names.index(self.tab) + step) % len(names)])
 
     # Acts.
 
     def action_back(self) -> None:
-        """Leave the run."""
-        self.dismiss()
+        """Leave the run; picked candidates are let go first."""
+        if self.query_one(ScatterPlot).picked:
+            self.action_unpick()
+        else:
+            self.dismiss()
 
     @property
     def _target(self) -> Target | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,12 +15,13 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
+from oracle_tui.filters import matches
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
 from oracle_tui.views import LIVE, RunRow
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.preview import Preview
-from oracle_tui.widgets.run_table import SORTS, RunTable, matches, ordered
+from oracle_tui.widgets.run_table import SORTS, RunTable, ordered
 from oracle_tui.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class RunsScreen(ActingScreen):
                 tooltip="Every key of this screen"),
         Binding("n", "new", "New", id="runs.new", tooltip="Start a new study"),
         Binding("slash", "filter", "Filter", id="runs.filter",
-                tooltip="Show only matching runs: words, or field:word such as status:done"),
+                tooltip="Show only matching runs: words, status:done, model:lenet, tau<-0.2, n>45"),
         Binding("e", "export", "Export", id="runs.export",
                 tooltip="Write candidates and summary as CSV"),
         Binding("p", "pause", "Pause", id="runs.pause",
@@ -53,8 +55,14 @@ class RunsScreen(ActingScreen):
                 tooltip="Copy the run's id through the terminal"),
         Binding("space", "mark", "Select", id="runs.mark", show=False,
                 tooltip="Select several runs for export, stop or delete"),
-        Binding("t", "sort", "Sort", id="runs.sort", show=False,
-                tooltip="Sort by newest, status, model or tau"),
+        Binding("greater_than_sign,t", "sort(1)", "Sort", id="runs.sort", show=False,
+                tooltip="Sort by the next column (or click its title)"),
+        Binding("less_than_sign", "sort(-1)", "Sort back", id="runs.sort_back", show=False,
+                tooltip="Sort by the previous column"),
+        Binding("i", "reverse", "Reverse", id="runs.reverse", show=False,
+                tooltip="Sort the other way round"),
+        Binding("c", "compare", "Compare", id="runs.compare",
+                tooltip="Compare the selected runs"),
         Binding("escape", "unfilter", "Clear filter", id="runs.unfilter", show=False,
                 tooltip="Show all runs again"),
     ]  # fmt: skip
@@ -64,6 +72,7 @@ class RunsScreen(ActingScreen):
         """The folder was read."""
 
         rows: tuple[RunRow, ...]
+        seconds: float
 
     class Warm(Message):
         """The heavy imports are done."""
@@ -74,6 +83,7 @@ class RunsScreen(ActingScreen):
         self.rows: tuple[RunRow, ...] = ()
         self.marked: set[Path] = set()
         self.sort = SORTS[0]
+        self.descending = False
         self._known = False
         self._warm: bool | None = None  # None: not asked for yet
         self._lister: RunLister | None = None
@@ -88,7 +98,7 @@ class RunsScreen(ActingScreen):
             yield Words("Reading runs…", id="runs-empty")
             yield Preview(id="preview")
         yield Input(
-            placeholder="words, or field:word such as status:done", id="filter", compact=True
+            placeholder="words, status:done, model:lenet, tau<-0.2", id="filter", compact=True
         )
         yield KeyLine()
 
@@ -133,7 +143,9 @@ class RunsScreen(ActingScreen):
         self._look = None
 
         def read() -> Message:
-            return self.Listed(lister.read(examples=examples))
+            start = time.thread_time()
+            rows = lister.read(examples=examples)
+            return self.Listed(rows, time.thread_time() - start)
 
         self.in_thread(read, group="list")
 
@@ -146,7 +158,8 @@ class RunsScreen(ActingScreen):
             self._warm_up()
         self.oracle_app.live_runs = {row.id: row.status for row in self.rows if row.status in LIVE}
         self._show()
-        self._look_again()
+        # Looking at very many runs costs more: then look less often, never for more than 3 %.
+        self._look_again(max(LOOK_AGAIN, 33 * message.seconds))
 
     def worker_failed(self, worker: Worker[object]) -> None:
         """Keep looking: a folder that cannot be read now may be there again in a moment."""
@@ -183,7 +196,8 @@ class RunsScreen(ActingScreen):
     def _show(self) -> None:
         if self._wide is None:
             return
-        visible = ordered((row for row in self.rows if matches(row, self._filter)), self.sort)
+        kept = (row for row in self.rows if matches(row, self._filter))
+        visible = ordered(kept, self.sort, self.descending)
         self.table.show_runs(visible, self.marked)
         self._follow()
         self._header()
@@ -198,8 +212,8 @@ class RunsScreen(ActingScreen):
             counts = f"{len(self.table.runs)} of {counts}"
         if self.marked:
             counts += f", {len(self.marked)} selected"
-        if self.sort != SORTS[0]:
-            counts += f", by {self.sort}"
+        if self.sort != SORTS[0] or self.descending:
+            counts += f", by {self.sort} {'↓' if self.descending else '↑'}"
         where = str(self.oracle_app.runs_dir).replace(str(Path.home()), "~", 1)
         header = self.query_one("#runs-header", Words)
         room = max(10, self.size.width - len(counts) - 17)
@@ -330,10 +344,34 @@ class RunsScreen(ActingScreen):
         self._show()
         self.table.action_cursor_down()
 
-    def action_sort(self) -> None:
-        """Sort by the next thing."""
-        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+    def action_sort(self, step: int) -> None:
+        """Sort by another column."""
+        self.sort = SORTS[(SORTS.index(self.sort) + step) % len(SORTS)]
         self._show()
+
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        self.descending = not self.descending
+        self._show()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """Sort by a clicked column; a second click turns it round."""
+        name = "newest" if event.column_key.value == "age" else event.column_key.value
+        if name == self.sort:
+            self.action_reverse()
+        elif name in SORTS:
+            self.sort = name
+            self._show()
+
+    def action_compare(self) -> None:
+        """Compare the selected runs."""
+        rows = [row for row in self.chosen if not row.error]
+        if len(rows) < 2:
+            self.notify("Select two or more runs with space, then press c.", markup=False)
+            return
+        from oracle_tui.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen([row.path for row in rows]))
 
     def action_copy(self) -> None:
         """Send the id to the terminal's clipboard."""

@@ -28,7 +28,7 @@ PAGE = 100
 COLUMNS = (
     ("candidate", "cand.", 7),
     ("repeat", "rep.", 4),
-    ("score", "pruned loss", 11),
+    ("score", "score", 11),
     ("best_acc", "best acc", 8),
     ("last_acc", "last acc", 8),
     ("best_loss", "best loss", 9),
@@ -52,11 +52,21 @@ class CandidateTable(Vertical):
                 tooltip="Sort by the previous column"),
         Binding("i", "reverse", "Reverse", id="candidates.reverse", show=False,
                 tooltip="Sort the other way round"),
+        Binding("space", "pick", "Pick", id="candidates.pick", show=False,
+                tooltip="Pick the candidate, or unpick it"),
+        Binding("f", "only", "Only picked", id="candidates.only", show=False,
+                tooltip="Show only picked candidates, or all"),
     ]  # fmt: skip
 
     @dataclass
     class Highlighted(Message):
         """The table's cursor stands on a row of this candidate."""
+
+        candidate: int
+
+    @dataclass
+    class Picked(Message):
+        """A person picked or unpicked a candidate."""
 
         candidate: int
 
@@ -67,6 +77,8 @@ class CandidateTable(Vertical):
         self.page = 0
         self.sort = 0
         self.descending = False
+        self.picked: frozenset[int] = frozenset()
+        self.only = False  # whether only picked candidates are shown
         self._order = np.zeros(0, np.int64)
         self._wanted: int | None = None
         self._drawn: list[tuple[object, ...]] = []
@@ -89,7 +101,15 @@ class CandidateTable(Vertical):
         values = np.asarray(getattr(rows, COLUMNS[self.sort][0]), np.float64)
         ordered = -values if self.descending else values  # NaN stays at the end either way
         self._order = np.lexsort((rows.repeat, rows.candidate, ordered))
+        if self.only:
+            kept = np.isin(rows.candidate[self._order], np.fromiter(self.picked, np.int64))
+            self._order = self._order[kept]
         self._draw()
+
+    def set_picked(self, picked: frozenset[int], *, only: bool) -> None:
+        """Mark these candidates, and show no others where that is wanted."""
+        self.picked, self.only = picked, only and bool(picked)
+        self._resort()
 
     @property
     def pages(self) -> int:
@@ -103,7 +123,7 @@ class CandidateTable(Vertical):
         self.page = min(self.page, self.pages - 1)
         first = self.page * PAGE
         shown = self._order[first : first + PAGE]
-        cells = [_cells(rows, int(index)) for index in shown]
+        cells = [_cells(rows, int(index), self.picked) for index in shown]
         table = self.query_one(KeyTable)
         if len(cells) == len(self._drawn):
             for number, (new, old) in enumerate(zip(cells, self._drawn, strict=True)):
@@ -120,8 +140,10 @@ class CandidateTable(Vertical):
         total = len(self._order)
         arrow = "↓" if self.descending else "↑"
         last = min(first + PAGE, total)
+        picked = f"{len(self.picked):,} picked {'only (f all)' if self.only else '(f only)'}   "
         self.query_one("#candidate-page", Words).show(
             f"{first + 1 if total else 0:,} to {last:,} of {total:,} rows   "
+            f"{picked if self.picked else ''}"
             f"page {self.page + 1} of {self.pages} ({{ }})   "
             f"by {COLUMNS[self.sort][1]} {arrow} (< > i)"
         )
@@ -179,18 +201,37 @@ class CandidateTable(Vertical):
         self.sort = (self.sort + step) % len(COLUMNS)
         self._resort()
 
+    @property
+    def current(self) -> int | None:
+        """The candidate of the row that the cursor stands on."""
+        index = self.page * PAGE + self.query_one(KeyTable).cursor_row
+        if self.rows is None or not 0 <= index < len(self._order):
+            return None
+        return int(self.rows.candidate[self._order[index]])
+
+    def action_pick(self) -> None:
+        """Pick or unpick the candidate and go down."""
+        if self.current is not None:
+            self.post_message(self.Picked(self.current))
+            self.query_one(KeyTable).action_cursor_down()
+
+    def action_only(self) -> None:
+        """Show only picked candidates, or all."""
+        self.set_picked(self.picked, only=not self.only)
+
     def action_reverse(self) -> None:
         """Sort the other way round."""
         self.descending = not self.descending
         self._resort()
 
 
-def _cells(rows: CandidateRows, index: int) -> tuple[object, ...]:
+def _cells(rows: CandidateRows, index: int, picked: frozenset[int]) -> tuple[object, ...]:
     state = int(rows.state[index])
     style = "dim" if state in (0, 1) else "red" if state == 3 else ""
     epoch = int(rows.best_epoch[index])
+    candidate = int(rows.candidate[index])
     numbers = (
-        str(rows.candidate[index]),
+        f"{'●' if candidate in picked else ''}{candidate}",
         str(rows.repeat[index]),
         plain(float(rows.score[index])),
         plain(float(rows.best_acc[index])),

@@ -13,13 +13,18 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
     """Return the statistics over finished candidates, one line each."""
     numbers = view.numbers
     lines = [
-        _line("tau acc", f"{signed(numbers.tau_acc)}  n={numbers.n:,}", strong=True),
+        _line(
+            f"tau {_kind(view.axes.outcome)}",
+            f"{signed(numbers.tau)}  n={numbers.n:,}",
+            strong=True,
+        ),
         _line("  95 %", _interval(numbers.low, numbers.high)),
-        _line("  p", p_value(numbers.p_acc)),
+        _line("  p", p_value(numbers.p)),
     ]
-    if not short:
-        lines.append(_line("tau loss", f"{signed(numbers.tau_loss)}  n={numbers.n:,}"))
-        lines.append(_line("  p", p_value(numbers.p_loss)))
+    if numbers.other and not short:
+        value = f"{signed(numbers.tau_other)}  n={numbers.n:,}"
+        lines.append(_line(f"tau {_kind(numbers.other)}", value))
+        lines.append(_line("  p", p_value(numbers.p_other)))
     lines.append(_line("anomaly", _anomaly(view)))
     if numbers.anomaly_range is not None and not short:
         low, high = numbers.anomaly_range
@@ -28,7 +33,7 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
     lines.append(_line("★ best", _point(numbers.best)))
     if not short:
         if numbers.oracle is not None and numbers.best is not None:
-            regret = numbers.best.accuracy - numbers.oracle.accuracy
+            regret = abs(numbers.best.outcome - numbers.oracle.outcome)
             lines.append(_line("  regret", plain(regret)))
         if numbers.l1 is not None:
             lines.append(_line("■ L1", _point(numbers.l1)))
@@ -38,6 +43,11 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
     if numbers.note and numbers.n >= 3 and not short:
         lines.append(Text(numbers.note, style="italic"))
     return lines
+
+
+def _kind(outcome: str) -> str:
+    """The outcome's kind in one short word."""
+    return "acc" if outcome.endswith("_acc") else "loss"
 
 
 def _line(name: str, value: str, *, strong: bool = False) -> Text:
@@ -56,7 +66,7 @@ def _anomaly(view: RunView) -> str:
 
 
 def _point(point: Point | None) -> str:
-    return DASH if point is None else f"#{point.candidate} {plain(point.accuracy)}"
+    return DASH if point is None else f"#{point.candidate} {plain(point.outcome)}"
 
 
 class NumbersPanel(Words):

@@ -17,15 +17,19 @@ COLUMNS = (
     ("mark", "", 1, True),
     ("id", "id", 7, True),
     ("model", "model", 11, True),
-    ("dataset", "data", 9, True),
+    ("dataset", "data", 8, True),
     ("layers", "layers", 6, True),
     ("ratio", "ratio", 5, True),
     ("status", "status", 13, True),
-    ("tau", "tau", 11, True),
+    ("tau", "tau", 12, True),
     ("age", "age", 4, False),
 )
 
-SORTS = ("newest", "status", "model", "tau")
+#: Columns that the list can be sorted by; "newest" is the order that the runs come in.
+SORTS = ("newest", "id", "model", "dataset", "layers", "ratio", "status", "tau")
+
+#: Seconds between two looks at whether a run's age reads differently.
+AGES = 20.0
 
 STYLES = {
     "running": "green",
@@ -37,25 +41,16 @@ STYLES = {
 }
 
 
-def matches(row: RunRow, text: str) -> bool:
-    """Whether a run has every word of a filter; ``field:word`` looks in one field only."""
-    for word in text.lower().split():
-        field, colon, value = word.partition(":")
-        if colon and hasattr(row, field):
-            if value not in str(getattr(row, field)).lower():
-                return False
-        elif word not in row.words:
-            return False
-    return True
-
-
-def ordered(rows: Iterable[RunRow], sort: str) -> list[RunRow]:
-    """Return runs by one of `SORTS`; "newest" is the order that they come in."""
+def ordered(rows: Iterable[RunRow], sort: str, descending: bool = False) -> list[RunRow]:
+    """Return runs by one of `SORTS`, those without a value last either way."""
     result = list(rows)
+    if sort == "newest":
+        return result[::-1] if descending else result
     if sort == "tau":
-        result.sort(key=lambda row: (row.tau is None, row.tau or 0.0))
-    elif sort != "newest":
-        result.sort(key=lambda row: str(getattr(row, sort)))
+        known = [row for row in result if row.tau is not None]
+        known.sort(key=lambda row: row.tau or 0.0, reverse=descending)
+        return known + [row for row in result if row.tau is None]
+    result.sort(key=lambda row: str(getattr(row, sort)), reverse=descending)
     return result
 
 
@@ -68,18 +63,23 @@ class RunTable(KeyTable):
         self.runs: list[RunRow] = []
         # What each shown line was made from, so that it is made again only when that changes.
         self._made_from: dict[Path, tuple[RunRow, bool, str]] = {}
+        self._marked: set[Path] = set()
+        self._fresh_until = 0.0
 
     def set_wide(self, wide: bool) -> None:
         """Take the columns that fit, and forget the lines."""
         self.clear(columns=True)
-        self.runs, self._made_from = [], {}
+        self.runs, self._made_from, self._fresh_until = [], {}, 0.0
         for key, title, width, narrow in COLUMNS:
             if narrow or wide:
                 self.add_column(title, key=key, width=width)
 
     def show_runs(self, runs: list[RunRow], marked: Set[Path]) -> None:
         """Show these runs in this order."""
-        now = time.time()
+        if runs == self.runs and time.monotonic() < self._fresh_until and marked == self._marked:
+            return  # only ages could differ, and those by less than they show
+        now, self._marked = time.time(), set(marked)
+        self._fresh_until = time.monotonic() + AGES
         made_from = {row.path: (row, row.path in marked, _age(row, now)) for row in runs}
         keys = [str(key.value) for key in self.columns]
         if [row.path for row in runs] == [row.path for row in self.runs]:
@@ -129,6 +129,6 @@ def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
         "layers": Text(row.layers, dim),
         "ratio": Text(row.ratio, dim),
         "status": status,
-        "tau": Text(tau_with_n(row.tau, row.n), dim),
+        "tau": Text(tau_with_n(row.tau, row.n, short=True), dim),
         "age": Text(old, "dim"),
     }

@@ -31,13 +31,19 @@ def title_line(view: RunView, width: int) -> str:
     return f"{title.ljust(room)}  {status}"
 
 
-def stage_line(view: RunView, wide: bool) -> str:
-    """Return how far the run is, or what can be done about its status."""
+def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
+    """Return how far the run is, or what can be done about its status.
+
+    Args:
+        view: the run.
+        wide: whether there is room for everything.
+        machine: what the engine takes of this machine.
+    """
     asked = view.request and view.request != ANSWERED.get(view.status)
     if view.status == "running":
-        parts = _progress(view, wide)
+        parts = [*_progress(view, wide), machine]
     elif view.status == "failed":
-        parts = [f"{view.message or 'It failed.'} 4 shows the log, r tries again."]
+        parts = [f"{view.message or 'It failed.'} 6 shows the log, r tries again."]
     else:
         share = progress(view.n_done, view.n_total)
         counted = f"{view.n_done:,}/{view.n_total:,} retrained {share}"
@@ -77,7 +83,7 @@ def waiting(view: RunView) -> str:
 def line_name(line: LineData) -> str:
     """Return the last value of tau over n, with its n and interval."""
     if not line.x.size:
-        return "tau of pruned train loss and accuracy: needs at least 3 finished candidates"
+        return "tau over n: needs at least 3 finished candidates"
     interval = f"95 % {signed(float(line.low[-1]), 2)} to {signed(float(line.high[-1]), 2)}"
     return f"tau {signed(float(line.y[-1]))} at n={int(line.x[-1]):,}, {interval} (░)"
 
@@ -100,7 +106,9 @@ def candidate_lines(
     lines = [Text(f"▸ candidate {candidate}", style="bold")]
     for layer, indices in zip(view.layers, pruned, strict=False):
         lines.append(Text(f"{layer} without {','.join(map(str, indices))}"))
-    lines.append(Text(f"pruned loss {plain(float(rows.score[mine][0]))}"))
+    loss = view.axes.score == "pruned_train_loss"
+    name = "pruned loss" if loss else view.scatter.x_name
+    lines.append(Text(f"{name} {plain(float(rows.score[mine][0]))}"))
     repeats = zip(
         rows.repeat[mine], rows.best_acc[mine], rows.best_epoch[mine], rows.state[mine], strict=True
     )

@@ -35,6 +35,8 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("oracle_tui.widgets.run_table.time.time", lambda: NOW)
     monkeypatch.setattr("oracle_tui.listing.example_folders", list)
+    # What the engine of a test takes of this machine is the test's own memory.
+    monkeypatch.setattr("oracle_tui.machine.Machine.words", lambda *_: "engine 0.31 GB")
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_a_screen_that_does_not_change_sends_next_to_nothing(
 ) -> None:
     app = terminal()
     os.write(app.fd, b"\r")
-    app.until(b"accuracy")
+    app.until(b"pruned train loss")
     app.until(b"n=45")
     for _ in range(6):  # let the first frames and looks pass
         app.read(0.5)

@@ -37,7 +37,7 @@ async def test_every_tab_shows_it(make_app: MakeApp, imported: Path) -> None:
         view = screen.view
         assert view is not None
         assert (view.status, view.title, view.numbers.n) == ("done", "CSV: x", 30)
-        assert view.numbers.tau_acc == pytest.approx(-1)
+        assert view.numbers.tau == pytest.approx(-1)
         assert ("origin", "CSV: x") in view.spec
         assert not any(value == "None" for _, value in view.spec)
 

@@ -129,11 +129,11 @@ async def test_a_hidden_plot_builds_no_frames(make_app: MakeApp, make_run: MakeR
     app = make_app(make_run("done"))
     async with app.run_test() as pilot:
         screen = await opened(pilot, app)
-        line = screen.query_one(LinePlot)
+        line = screen.query_one("#line-plot", LinePlot)
         assert line.frames_built == 0
         await pilot.press("2")
         await settled(pilot)
-        assert line.frames_built == 1
+        assert line.frames_built >= 1
 
 
 async def test_the_cursor_moves_without_building_a_frame(
@@ -221,12 +221,12 @@ async def test_every_tab_shows_something(make_app: MakeApp, make_run: MakeRun) -
         await pilot.press("2")
         await settled(pilot)
         assert "at n=45" in text(app, "#line-name")
-        await pilot.press("4")
+        await pilot.press("6")
         await settled(pilot)
         assert any("stage: retraining" in line for line in screen.query_one("#log-lines").lines)  # type: ignore[attr-defined]
         await pilot.press("]")
         await settled(pilot)
-        assert screen._tab == "spec"
+        assert screen.tab == "spec"
 
 
 async def test_pause_leaves_a_request(make_app: MakeApp, make_run: MakeRun) -> None:

@@ -13,12 +13,12 @@ from engine.store.requests import pending_request
 from engine.store.writer import RunWriter
 from engine.tables import export_csv
 from oracle_tui.app import OracleApp
+from oracle_tui.filters import matches
 from oracle_tui.screens.confirm import ConfirmScreen
 from oracle_tui.screens.run import RunScreen
 from oracle_tui.screens.runs import RunsScreen
 from oracle_tui.views import RunRow
 from oracle_tui.widgets.preview import Preview
-from oracle_tui.widgets.run_table import matches
 from oracle_tui.widgets.tables import KeyTable
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
@@ -275,6 +275,12 @@ async def test_copy_sends_the_id_to_the_terminal(make_app: MakeApp, make_run: Ma
         ("ratio:0.2 conv1", True),
         ("resnet", False),
         ("nofield:x", False),
+        ("tau<-0.2", True),
+        ("tau<-0.6 status:done", False),
+        ("n>=45 tau>-1", True),
+        ("ratio=0.2", True),
+        ("tau<", True),
+        ("tau<abc", False),
     ],
 )
 def test_filters(text: str, found: bool) -> None:

@@ -116,7 +116,7 @@ def test_new_run_with_a_mistake(
 
 
 @sizes
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
 def test_run_done(
     snap_compare: Compare,
     make_app: MakeApp,
@@ -214,3 +214,29 @@ def test_run_without_colour(
     monkeypatch.setenv("NO_COLOR", "1")
     app = make_app(make_run("done"))
     assert snap_compare(app, terminal_size=size, run_before=keys("right"))
+
+
+@sizes
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
+def test_compare(
+    snap_compare: Compare, make_app: MakeApp, make_run: MakeRun, size: tuple[int, int], tab: str
+) -> None:
+    for seed, ratio in ((0, 0.2), (1, 0.2), (2, 0.3)):
+        make_run("done", seed=seed, ratio=ratio)
+
+    async def drive(pilot: Pilot[Any]) -> None:
+        await keys("space", "space", "space", "c")(pilot)
+        await until(pilot, lambda: getattr(pilot.app.screen, "found", None), "the comparison")
+        await ready(pilot)
+        await pilot.press(tab)
+        await ready(pilot)
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=drive)
+
+
+@sizes
+def test_choose_an_outcome(
+    snap_compare: Compare, make_app: MakeApp, make_run: MakeRun, size: tuple[int, int]
+) -> None:
+    app = make_app(make_run("done"))
+    assert snap_compare(app, terminal_size=size, run_before=keys("X", "v"))

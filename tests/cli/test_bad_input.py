@@ -19,7 +19,7 @@ def assert_refused(answer, says):
         (("--model", "no-such-model"), "no model named 'no-such-model'"),
         (("--dataset", "imagenet"), "no data set named 'imagenet'"),
         (("--preset", "quikc"), "did you mean quick?"),
-        (("--preset", "paper/resnet56-cifar10-conv1-0.5"), "it waits for model resnet56"),
+        (("--preset", "paper/resnet18-imagenet-conv1-0.5"), "it waits for data set imagenet"),
         (("--preset", "quick/widths", "--candidates", "0"), "at least 1"),
         (("--ratio", "0"), "between 0 and 1"),
         (("--ratio", "1"), "between 0 and 1"),

@@ -254,8 +254,10 @@ def test_the_config_file_names_the_runs_folder(oracle_tui, make_run, own_folders
     assert [record["id"] for record in oracle_tui("runs", "--json").json] == [run.name]
 
 
-def test_the_shipped_example_can_be_shown_and_exported(oracle_tui):
-    (example,) = (shipped_folder() / "runs").glob("*.h5")
+@pytest.mark.parametrize(
+    "example", sorted((shipped_folder() / "runs").glob("*.h5")), ids=lambda path: path.stem
+)
+def test_the_shipped_examples_can_be_shown_and_exported(oracle_tui, example):
     shown = oracle_tui("show", example.stem, "--json").json
     assert shown["status"] == "done"
     assert shown["n_done"] == shown["n_total"] > 0

@@ -36,8 +36,10 @@ def test_everything_typed():
             "pretrain_epochs": "12",
             "seed": "9",
             "wiring": "released",
+            "precision": "BF16",
         }
     )
+    assert spec.precision == "bf16"
     assert spec.layers == ("conv1", "conv2")
     assert spec.ratios == (0.5, 0.25)
     assert (spec.candidates, spec.repeats, spec.seed, spec.wiring) == (100, 3, 9, "released")
@@ -101,6 +103,7 @@ def test_large_spaces_are_sampled_by_default():
         ({"pretrain_epochs": "-1"}, "pretrain_epochs", "from 1"),
         ({"seed": "-1"}, "seed", "from 0"),
         ({"wiring": "reversed"}, "wiring", "correct or released"),
+        ({"precision": "half"}, "precision", "float32 or bf16"),
         ({"model": "lenet5-mini-w40", "ratio": ".5", "candidates": "all"}, "candidates", "sample"),
     ],
 )

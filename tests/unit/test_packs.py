@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,19 @@ from torch import Tensor, nn
 
 from engine.catalog import find_dataset, find_model
 from engine.recipe import Recipe
+from engine.work.augment import batch_draws, train_batches
 from engine.work.batches import batch_order, pretrain_order
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.models import build_model, slice_plan
-from engine.work.packs import MOMENTUM, Pack, fused_trouble, make_pack, network_of, pack_kind
+from engine.work.packs import (
+    MOMENTUM,
+    Pack,
+    fused_trouble,
+    make_pack,
+    network_of,
+    pack_kind,
+    quickest_kind,
+)
 from engine.work.packs.fused import FusedPack
 from engine.work.packs.solo import SoloPack
 from engine.work.packs.stacked import StackedPack
@@ -235,6 +245,72 @@ def test_the_kind_is_chosen_by_device_and_model(states: dict[str, Tensor], data:
     assert isinstance(make_pack(MODEL, states, data, RECIPE), FusedPack)
     assert isinstance(make_pack(MODEL, states, data, RECIPE, kind="solo"), SoloPack)
     assert isinstance(make_pack(MODEL, states, data, RECIPE, kind="stacked"), StackedPack)
+
+
+def test_the_quickest_kind_is_measured_and_a_kind_that_fails_is_left_out(data: ImageData) -> None:
+    lines: list[str] = []
+    kinds = ["fused", "no such kind", "solo"]
+    chosen = quickest_kind(MODEL, {"conv1": 5}, data, RECIPE, kinds=kinds[::2], say=lines.append)
+    assert chosen in kinds[::2]
+    assert [line.split(":")[0] for line in lines] == [f"packs of kind {k}" for k in kinds[::2]]
+    rates = [float(line.split(":")[1].split()[0].replace(",", "")) for line in lines]
+    assert chosen == kinds[::2][int(np.argmax(rates))]
+
+    state = torch.random.get_rng_state()
+    lines.clear()
+    broken = replace(data, train_images=data.train_images.double())
+    # torch's modules refuse doubles; the kernel takes floats only, and nothing else is left.
+    assert quickest_kind(MODEL, {}, broken, RECIPE, kinds=["stacked", "solo"], say=lines.append)
+    assert all("cannot be used here" in line for line in lines)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", ["solo", "stacked"])
+def test_augmented_batches_are_the_same_for_every_kind(
+    kind: str, states: dict[str, Tensor], data: ImageData
+) -> None:
+    moving = replace(data, black=torch.full((1,), data.train_images.min().item()))
+    order, draws = _order(data, 0), batch_draws(0, 0, 0, len(data.train_labels))
+    pack = make_pack(MODEL, states, moving, RECIPE, kind=kind)
+    pack.train(order, RATES[0], draws)
+    # The same batches, cropped and mirrored beforehand, in a pack that augments nothing.
+    images = torch.cat([batch for batch, _ in train_batches(moving, order, 96, draws)])
+    ready = replace(data, train_images=images, train_labels=data.train_labels[order])
+    alone = make_pack(MODEL, states, ready, RECIPE, kind=kind)
+    alone.train(np.arange(len(order)), RATES[0])
+    for name, tensor in alone.state().items():
+        assert torch.equal(pack.state()[name], tensor)
+    still = make_pack(MODEL, states, data, RECIPE, kind=kind)
+    still.train(order, RATES[0])
+    assert not torch.allclose(still.state()["conv1.weight"], pack.state()["conv1.weight"])
+
+
+def test_the_fused_kernel_refuses_to_augment(states: dict[str, Tensor], data: ImageData) -> None:
+    moving = replace(data, black=torch.zeros(1))
+    assert pack_kind(MODEL, {"conv1": 5}, moving) == "solo"
+    draws = batch_draws(0, 0, 0, len(data.train_labels))
+    with pytest.raises(ValueError, match="augments nothing"):
+        make_pack(MODEL, states, data, RECIPE, kind="fused").train(_order(data, 0), 0.1, draws)
+
+
+def test_bf16_casts_the_training_and_nothing_else(
+    states: dict[str, Tensor], data: ImageData
+) -> None:
+    assert pack_kind(MODEL, {"conv1": 5}, data, "bf16") == "solo"
+    cast = make_pack(MODEL, states, data, RECIPE, precision="bf16")
+    exact = make_pack(MODEL, states, data, RECIPE, kind="solo")
+    # Before training, evaluations are float32 in both; channels last may round them otherwise.
+    np.testing.assert_allclose(
+        cast.evaluate("test").loss, exact.evaluate("test").loss, atol=LOSS_TOLERANCE
+    )
+    for pack in (cast, exact):
+        pack.train(_order(data, 0)[:96], RATES[0])
+    found, wanted = cast.state(), exact.state()
+    assert all(tensor.dtype == torch.float32 for tensor in found.values())
+    for name in states:
+        step, exact_step = found[name] - states[name], wanted[name] - states[name]
+        # Eight bits of mantissa: nearly the same step, and not the same.
+        assert 1e-5 < (step - exact_step).norm() / exact_step.norm() < 0.3
 
 
 def test_without_numba_candidates_are_trained_one_by_one() -> None:

@@ -39,6 +39,7 @@ BASE = StudySpec(
         ({"repeats": 0}, "repeats", "from 1"),
         ({"repeats": 1_001}, "repeats", "1,000"),
         ({"wiring": "wrong"}, "wiring", "correct or released"),
+        ({"precision": "fp8"}, "precision", "float32 or bf16"),
         ({"seed": -1}, "seed", "from 0"),
         ({"seed": 2**63}, "seed", "from 0"),
         ({"candidates": 0}, "candidates", "Between 1 and"),
@@ -109,6 +110,7 @@ def test_hash_names_the_study():
     others = [
         BASE.with_(seed=8),
         BASE.with_(wiring="released"),
+        BASE.with_(precision="bf16"),
         BASE.with_(repeats=2),
         BASE.with_(candidates=101),
         BASE.with_(retrain=LENET_RETRAIN.lasting(3)),
@@ -119,9 +121,9 @@ def test_hash_names_the_study():
 
 def test_hash_of_the_quick_preset_does_not_move():
     """Runs are named by it: a field added to the spec must not rename the studies before it."""
-    assert QUICK.spec.hash == QUICK.spec.with_(wiring="correct", seed=0).hash
+    assert QUICK.spec.hash == QUICK.spec.with_(wiring="correct", seed=0, precision="float32").hash
     data = QUICK.spec.to_json()
-    del data["wiring"], data["seed"]
+    del data["wiring"], data["seed"], data["precision"]
     assert StudySpec.from_json(data).hash == QUICK.spec.hash
 
 

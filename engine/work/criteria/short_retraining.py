@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.work.augment import seeded_draws
 from engine.work.bench import Pruned
 from engine.work.criteria.subject import Scores, Subject, Tell
 from engine.work.packs import make_pack
@@ -60,10 +61,21 @@ def _retrain(
     bench = subject.bench
     spec, recipe = bench.spec, bench.spec.retrain.lasting(epochs)
     states = candidate_states(bench.base.state, bench.plan, spec.layers, candidates, spec.wiring)
-    pack = make_pack(spec.model_info, states, bench.data, recipe, threads=bench.threads)
+    pack = make_pack(
+        spec.model_info,
+        states,
+        bench.data,
+        recipe,
+        threads=bench.threads,
+        kind=bench.kind,
+        precision=spec.precision,
+    )
     found = np.full((len(candidates), 4), np.nan)
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(subject.seed("short", epochs, epoch))
         order: NDArray[np.int64] = torch.randperm(bench.train_images, generator=generator).numpy()
-        found = train_epoch(pack, recipe, epoch, order, lambda samples: between())
+        draws = None
+        if bench.data.augmented:
+            draws = seeded_draws(subject.seed("short", "augment", epochs, epoch), len(order))
+        found = train_epoch(pack, recipe, epoch, order, lambda samples: between(), draws=draws)
     return found

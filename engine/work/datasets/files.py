@@ -1,4 +1,4 @@
-"""Where a set's idx files are found: shipped, on this machine, or downloaded into the cache."""
+"""Where a set's files are found: shipped, on this machine, or downloaded into the cache."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.catalog import DatasetInfo
 from engine.errors import UsageError
 from engine.folders import cache_folder, ensure_private, shipped_folder
+from engine.work.datasets.cifar import ARCHIVES, MIRRORS
 from engine.work.vision_ops import declare_vision_ops
 
 NAMES = (
@@ -44,7 +45,7 @@ class Remote:
 
 
 def locate(info: DatasetInfo, *, download: bool, say: Say) -> list[Path]:
-    """Returns the four idx files of a set: train images, train labels, test images, test labels.
+    """Returns a set's files: its archive, or the four idx files in the order of `NAMES`.
 
     Looks among the shipped files, then where distributions put the set, then in the cache; what is
     missing there is downloaded.
@@ -63,27 +64,34 @@ def locate(info: DatasetInfo, *, download: bool, say: Say) -> list[Path]:
     if system is not None and (files := _present(system)) is not None:
         return files
     folder = cache_of(info)
-    if (files := _present(folder)) is not None:
+    if (files := _cached(info)) is not None:
         return files
     if not download:
         raise UsageError(
-            f"{info.title} is not on this machine; allow its download, or put its four idx files "
+            f"{info.title} is not on this machine; allow its download, or put {_what(info)} "
             f"into {folder}."
         )
     download_all(info, say)
-    return _all_in(info, folder, "download it again")
+    return _cached(info) or _all_in(info, folder, "download it again")
 
 
 def download_all(info: DatasetInfo, say: Say) -> None:
     """Downloads a set into the cache, over what is there; raises UsageError."""
     folder = ensure_private(cache_of(info))
-    for remote in torchvision_files(info):
+    for remote in remote_files(info):
         fetch(info, remote, folder, say)
 
 
 def cache_of(info: DatasetInfo) -> Path:
     """Returns the folder that a set is downloaded into."""
     return cache_folder() / "datasets" / info.name
+
+
+def remote_files(info: DatasetInfo) -> list[Remote]:
+    """Returns what there is to download of a set."""
+    if (archive := ARCHIVES.get(info.name)) is not None:
+        return [Remote(archive.name, archive.md5, MIRRORS)]
+    return torchvision_files(info)
 
 
 def torchvision_files(info: DatasetInfo) -> list[Remote]:
@@ -119,7 +127,7 @@ def fetch(info: DatasetInfo, remote: Remote, folder: Path, say: Say) -> None:
         temporary.unlink(missing_ok=True)
     raise UsageError(
         f"{info.title} could not be downloaded ({'; '.join(reasons)}); connect to the internet, or "
-        f"put its four idx files into {folder}."
+        f"put {_what(info)} into {folder}."
     )
 
 
@@ -140,6 +148,19 @@ def _download(url: str, target: Path, info: DatasetInfo, say: Say) -> str:
             of_all = f" of {total / 1e6:.0f}" if total else ""
             say(f"downloading {info.title}: {done / 1e6:.0f}{of_all} MB of {name}")
     return digest.hexdigest()
+
+
+def _what(info: DatasetInfo) -> str:
+    archive = ARCHIVES.get(info.name)
+    return "its four idx files" if archive is None else archive.name
+
+
+def _cached(info: DatasetInfo) -> list[Path] | None:
+    archive = ARCHIVES.get(info.name)
+    if archive is None:
+        return _present(cache_of(info))
+    path = cache_of(info) / archive.name
+    return [path] if path.is_file() else None
 
 
 def _present(folder: Path) -> list[Path] | None:

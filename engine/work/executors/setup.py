@@ -32,6 +32,8 @@ class BenchSetup:
         picks: Candidates that a search found beside those of the space.
         arrays: The data set's arrays, or None for a worker that reads it from its own disk.
         folder: The run's folder, or None where the worker cannot reach it.
+        kind: How packs are computed, so that no worker chooses another kind, which would round
+            differently.
     """
 
     spec: dict[str, Any]
@@ -42,6 +44,7 @@ class BenchSetup:
     picks: tuple[Pruned, ...]
     arrays: dict[str, Any] | None
     folder: str | None
+    kind: str | None
 
     @classmethod
     def of(
@@ -59,6 +62,7 @@ class BenchSetup:
             picks=bench.picks,
             arrays=_as_arrays(bench.data) if with_data else None,
             folder=None if folder is None else str(folder),
+            kind=bench.kind,
         )
 
     def open(self) -> Work:
@@ -71,7 +75,10 @@ class BenchSetup:
         if self.arrays is not None:
             data = _from_arrays(self.arrays)
         else:
-            data = load_dataset(spec.dataset_info, download=False)
+            model = spec.model_info
+            data = load_dataset(
+                spec.dataset_info, size=model.size, channels=model.channels, download=False
+            )
         if data.digest != self.digest:
             raise RunFailure(
                 f"The data set {spec.dataset} on a worker is not the one the study began with; "
@@ -86,6 +93,7 @@ class BenchSetup:
             base=BaseNetwork(**{**self.base, "state": state}),
             plan=slice_plan(spec.model_info, data.classes),
             picks=self.picks,
+            kind=self.kind,
         )
         return ChunkWork(bench, None if self.folder is None else Path(self.folder))
 

@@ -1,7 +1,14 @@
 """K candidates trained as one computation: one interface, several ways to compute it."""
 
 from engine.work.packs.base import MOMENTUM, Evaluation, Pack, network_of
-from engine.work.packs.choose import fused_trouble, make_pack, pack_kind, warm_up
+from engine.work.packs.choose import (
+    fused_trouble,
+    make_pack,
+    pack_kind,
+    possible_kinds,
+    quickest_kind,
+    warm_up,
+)
 
 __all__ = [
     "MOMENTUM",
@@ -11,5 +18,7 @@ __all__ = [
     "make_pack",
     "network_of",
     "pack_kind",
+    "possible_kinds",
+    "quickest_kind",
     "warm_up",
 ]

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.work.augment import Draws
+
 MOMENTUM = "momentum."
 
 
@@ -41,13 +43,14 @@ class Pack(Protocol):
         """K, how many candidates there are."""
         ...
 
-    def train(self, order: NDArray[np.int64], rate: float) -> None:
+    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
         """Takes one SGD step per batch, over consecutive batches of the images in `order`.
 
         Args:
             order: (m,) indices into the train set. The last batch may be short, so an epoch cut
                 into several calls must be cut between batches.
             rate: Learning rate.
+            draws: How the m images are cropped and mirrored, where the data set wants it.
         """
         ...
 

@@ -1,21 +1,31 @@
-"""Chooses how a pack is computed: the fused kernel on a CPU, stacked on a GPU, else one by one."""
+"""Chooses how a pack is computed: the fused kernel on a CPU, what measures quickest on a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
-from engine.work import tiny_cnn
+from engine.work import tiny_cnn, tiny_cnn_gpu
+from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
+from engine.work.models import build_model
 from engine.work.packs import fused
 from engine.work.packs.base import Pack
 from engine.work.packs.solo import SoloPack
 from engine.work.packs.stacked import StackedPack
 
 STACKED_FAMILIES = frozenset({"lenet"})
+KINDS = ("fused", "triton", "stacked", "solo")
+
+# A measurement trains so many candidates for so many steps, once for warming up and then counted.
+_MEASURED_CANDIDATES = 32
+_MEASURED_STEPS = 4
 
 
 def make_pack(
@@ -27,8 +37,9 @@ def make_pack(
     threads: int = 1,
     torch_threads: int = 1,
     kind: str | None = None,
+    precision: str = "float32",
 ) -> Pack:
-    """Returns a pack of the quickest kind there is for a model on the data's device.
+    """Returns a pack of the kind that is asked for, or of the first there is for the device.
 
     Args:
         info: The model the candidates were pruned from.
@@ -37,32 +48,122 @@ def make_pack(
         recipe: Batch size, momentum and weight decay.
         threads: How many candidates are worked on at a time on a CPU.
         torch_threads: Where torch computes them one by one, how many of its threads share each.
-        kind: "fused", "stacked" or "solo", to ask for one kind.
+        kind: One of `KINDS`, to ask for it.
+        precision: "bf16" for autocast, which only "solo" knows.
     """
     if kind is None:
         kept = {}
         if info.family in STACKED_FAMILIES:
             kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
-        kind = pack_kind(info, kept, data)
+        kind = pack_kind(info, kept, data, precision)
+    if kind == "solo" or precision != "float32":
+        return SoloPack(info, states, data, recipe, threads, torch_threads, precision)
     if kind == "fused":
         return fused.FusedPack(states, data, recipe, threads)
-    if kind == "stacked":
-        return StackedPack(info, states, data, recipe)
-    return SoloPack(info, states, data, recipe, threads, torch_threads)
+    if kind == "triton":
+        from engine.work.packs.triton_pack import TritonPack
+
+        return TritonPack(states, data, recipe)
+    return StackedPack(info, states, data, recipe)
 
 
-def pack_kind(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> str:
-    """Returns which kind of pack suits candidates that keep so many filters of each layer."""
+def pack_kind(
+    info: ModelInfo, kept: Mapping[str, int], data: ImageData, precision: str = "float32"
+) -> str:
+    """Returns the first kind of `possible_kinds`: the one that should be the quickest."""
+    return possible_kinds(info, kept, data, precision)[0]
+
+
+def possible_kinds(
+    info: ModelInfo, kept: Mapping[str, int], data: ImageData, precision: str = "float32"
+) -> list[str]:
+    """Returns the kinds that can compute candidates which keep so many filters of each layer."""
+    if precision != "float32":
+        return ["solo"]
+    kinds = []
     if fused_supports(info, kept, data):
-        return "fused"
+        kinds.append("fused")
     if data.train_images.is_cuda and info.family in STACKED_FAMILIES:
-        return "stacked"
-    return "solo"
+        if triton_supports(info, kept, data):
+            kinds.append("triton")
+        kinds.append("stacked")
+    return [*kinds, "solo"]
+
+
+def triton_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
+    """Tells whether the Triton kernels can compute candidates of this shape on this data."""
+    if not tiny_cnn_gpu.available()[0]:
+        return False
+    from engine.work.packs import triton_pack
+
+    return triton_pack.supports(info, kept, data)
+
+
+def quickest_kind(
+    info: ModelInfo,
+    kept: Mapping[str, int],
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    kinds: Sequence[str],
+    threads: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> str:
+    """Returns the kind that trains most candidate-samples a second, by a short measurement.
+
+    Kinds round differently, so a run must ask once and keep the answer. A kind that fails here is
+    left out; the last one is not measured when it is the only one left.
+
+    Args:
+        info: The model.
+        kept: How many filters the pruned layers keep.
+        data: The data, on the device to compute on.
+        recipe: Batch size, momentum and weight decay.
+        kinds: What to choose from.
+        threads: Threads of the fused kernel.
+        say: Called with a line for the log about each kind.
+    """
+    if len(kinds) == 1:
+        return kinds[0]
+    rates: dict[str, float] = {}
+    # What is trained does not matter; torch's global generator is put back as it was.
+    with torch.random.fork_rng(devices=[]):
+        state = build_model(info, data.classes, kept).state_dict()
+        states = {name: torch.stack([t] * _MEASURED_CANDIDATES) for name, t in state.items()}
+        for kind in kinds:
+            try:
+                pack = make_pack(info, states, data, recipe, threads=threads, kind=kind)
+                rates[kind] = _training_rate(pack, data, recipe)
+            except Exception as error:  # compilers and drivers raise whatever they like
+                say(f"packs of kind {kind} cannot be used here: {error!r}")
+                continue
+            say(f"packs of kind {kind}: {rates[kind]:,.0f} candidate-samples a second")
+    return max(rates, key=lambda kind: rates[kind]) if rates else kinds[-1]
+
+
+def _training_rate(pack: Pack, data: ImageData, recipe: Recipe) -> float:
+    count = min(len(data.train_labels), _MEASURED_STEPS * recipe.batch_size)
+    order = np.arange(count, dtype=np.int64)
+    draws = batch_draws(0, 0, 0, count) if data.augmented else None
+    for _ in range(2):
+        _wait_for(data)
+        began = time.perf_counter()
+        pack.train(order, recipe.learning_rate, draws)
+        _wait_for(data)
+        seconds = time.perf_counter() - began
+    return pack.size * count / seconds
+
+
+def _wait_for(data: ImageData) -> None:
+    if data.train_images.is_cuda:
+        torch.cuda.synchronize(data.train_images.device)
 
 
 def fused_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
     """Tells whether the fused CPU kernel can compute candidates of this shape on this data."""
-    if info.family not in STACKED_FAMILIES or data.train_images.is_cuda or fused_trouble():
+    if info.family not in STACKED_FAMILIES or data.train_images.is_cuda or data.augmented:
+        return False
+    if fused_trouble():
         return False
     return fused.supports(info, kept, data.classes)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work import tiny_cnn
+from engine.work.augment import Draws
 from engine.work.datasets import ImageData
 from engine.work.models import build_model
 from engine.work.packs.base import MOMENTUM, Evaluation
@@ -69,8 +70,10 @@ class FusedPack:
         """K, how many candidates there are."""
         return self._kernel.size
 
-    def train(self, order: NDArray[np.int64], rate: float) -> None:
+    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
+        if draws is not None:
+            raise ValueError("the fused kernel augments nothing")
         self._kernel.train(order, rate)
 
     def evaluate(self, split: str) -> Evaluation:

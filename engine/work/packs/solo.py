@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
+from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
 from engine.work.models import network_of
 from engine.work.packs.base import MOMENTUM, Evaluation
@@ -34,6 +35,7 @@ class SoloPack:
         recipe: Recipe,
         threads: int = 1,
         torch_threads: int = 1,
+        precision: str = "float32",
     ) -> None:
         """Builds the networks.
 
@@ -44,8 +46,10 @@ class SoloPack:
             recipe: Batch size, momentum and weight decay.
             threads: How many networks are worked on at a time on a CPU.
             torch_threads: How many of torch's threads share each network; part of the result.
+            precision: "bf16" trains with autocast to bfloat16 and channels last; parameters,
+                optimiser and evaluations stay float32 all the same.
         """
-        self._data, self._recipe = data, recipe
+        self._data, self._recipe, self._precision = data, recipe, precision
         self._at_a_time = images_at_a_time(info)
         device = data.train_images.device
         self._workers = Workers(threads if device.type == "cpu" else 1, torch_threads)
@@ -54,6 +58,9 @@ class SoloPack:
             laid_out(info, network_of(info, data.classes, take_network(states, place)), device)
             for place in range(size)
         ]
+        if precision == "bf16":
+            for network in self._networks:
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimisers = [
             torch.optim.SGD(
                 network.parameters(),
@@ -69,23 +76,29 @@ class SoloPack:
         """K, how many candidates there are."""
         return len(self._networks)
 
-    def train(self, order: NDArray[np.int64], rate: float) -> None:
+    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
-        self._workers.run([partial(self._train_one, i, order, rate) for i in range(self.size)])
+        self._workers.run(
+            [partial(self._train_one, i, order, rate, draws) for i in range(self.size)]
+        )
 
-    def _train_one(self, place: int, order: NDArray[np.int64], rate: float) -> None:
-        images, labels = self._data.split("train")
+    def _train_one(
+        self, place: int, order: NDArray[np.int64], rate: float, draws: Draws | None
+    ) -> None:
         network, optimiser = self._networks[place], self._optimisers[place]
         network.train()
         for group in optimiser.param_groups:
             group["lr"] = rate
-        for batch in torch.split(
-            torch.from_numpy(order).to(images.device), self._recipe.batch_size
-        ):
-            loss = functional.cross_entropy(network(images[batch]), labels[batch])
+        for images, labels in train_batches(self._data, order, self._recipe.batch_size, draws):
+            with self._casting():
+                loss = functional.cross_entropy(network(images), labels)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+
+    def _casting(self) -> torch.autocast:
+        device = self._data.train_images.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self._precision == "bf16")
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""

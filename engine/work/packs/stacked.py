@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
+from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
 from engine.work.models.lenet import KERNEL
 from engine.work.packs.base import MOMENTUM, Evaluation
@@ -50,18 +51,18 @@ class StackedPack:
             name: torch.zeros_like(tensor) for name, tensor in self._parameters.items()
         }
         self._rate = torch.zeros((), device=self._device)
-        self._captured: dict[int, Callable[[Tensor], None]] = {}
+        self._captured: dict[int, Callable[[Tensor, Tensor], None]] = {}
 
     @property
     def size(self) -> int:
         """K, how many candidates there are."""
         return len(next(iter(self._parameters.values())))
 
-    def train(self, order: NDArray[np.int64], rate: float) -> None:
+    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
         self._rate.fill_(rate)
-        for batch in torch.split(torch.from_numpy(order).to(self._device), self._recipe.batch_size):
-            self._step_for(len(batch))(batch)
+        for images, labels in train_batches(self._data, order, self._recipe.batch_size, draws):
+            self._step_for(images, labels)(images, labels)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
@@ -93,11 +94,10 @@ class StackedPack:
                 parameter.copy_(state[name])
                 self._momentum[name].copy_(state[MOMENTUM + name])
 
-    def _step(self, batch: Tensor) -> None:
-        images, labels = self._data.split("train")
-        logits = stacked_logits(self._info, self._parameters, images[batch])
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        logits = stacked_logits(self._info, self._parameters, images)
         # The sum over candidates gives each its own gradient, since none reads another's weights.
-        loss = _losses(logits, labels[batch]).mean(1).sum()
+        loss = _losses(logits, labels).mean(1).sum()
         gradients = torch.autograd.grad(loss, list(self._parameters.values()))
         with torch.no_grad():
             for (name, parameter), gradient in zip(
@@ -107,35 +107,35 @@ class StackedPack:
                 momentum.add_(gradient.add(parameter, alpha=self._recipe.weight_decay))
                 parameter.sub_(momentum * self._rate)
 
-    def _step_for(self, length: int) -> Callable[[Tensor], None]:
+    def _step_for(self, images: Tensor, labels: Tensor) -> Callable[[Tensor, Tensor], None]:
         """A step's fifty small kernels cost more to launch than to run, so a GPU replays them."""
         if self._device.type != "cuda":
             return self._step
-        if length not in self._captured:
-            self._captured[length] = self._capture(length)
-        return self._captured[length]
+        if len(labels) not in self._captured:
+            with torch.cuda.device(self._device):
+                self._captured[len(labels)] = self._capture(images.clone(), labels.clone())
+        return self._captured[len(labels)]
 
-    def _capture(self, length: int) -> Callable[[Tensor], None]:
-        with torch.cuda.device(self._device):
-            return self._captured_step(torch.zeros(length, dtype=torch.int64, device=self._device))
-
-    def _captured_step(self, held: Tensor) -> Callable[[Tensor], None]:
-        """Records a step that reads its batch from `held`."""
+    def _capture(
+        self, held_images: Tensor, held_labels: Tensor
+    ) -> Callable[[Tensor, Tensor], None]:
+        """Records a step that reads its batch from what is held."""
         before = self.state()
         # Capture needs a warm-up on a stream of its own; what it trained is taken back.
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self._step(held)
+                self._step(held_images, held_labels)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         self.load_state(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._step(held)
+            self._step(held_images, held_labels)
 
-        def replay(batch: Tensor) -> None:
-            held.copy_(batch)
+        def replay(images: Tensor, labels: Tensor) -> None:
+            held_images.copy_(images)
+            held_labels.copy_(labels)
             graph.replay()
 
         return replay

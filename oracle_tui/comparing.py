@@ -1,0 +1,175 @@
+"""Several runs beside each other: read in a thread, shown as immutable values. No widget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import OracleError, UsageError
+from oracle_tui.formats import escape, short_id
+from oracle_tui.plots.series import SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.view_parts import Finished
+from oracle_tui.views import Axes
+
+if TYPE_CHECKING:
+    from engine.spec import StudySpec
+    from oracle_tui.views import Numbers
+
+#: What a task is made harder by, and how a run's place on that axis is found.
+COMPLEXITIES = ("ratio", "filters", "layers", "depth", "train images")
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run of a comparison."""
+
+    id: str
+    name: str  # what tells it apart from the others
+    glyph: str
+    numbers: Numbers
+    score: object  # float64[n]
+    outcome: object  # float64[n]
+    spec: StudySpec | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that could be read, and a sentence for each that could not."""
+
+    runs: tuple[ComparedRun, ...]
+    problems: tuple[str, ...]
+    same: str  # what all of them have in common
+
+
+def compare_runs(paths: Sequence[Path]) -> Comparison:
+    """Read runs: pruned train loss against best test accuracy of each."""
+    from engine.spec import StudySpec
+    from engine.store.reader import RunReader
+
+    found: list[tuple[str, Finished, StudySpec | None]] = []
+    problems = []
+    for path in paths:
+        try:
+            with RunReader(path) as reader:
+                config = reader.config
+                done = Finished(0, Axes(), config, reader.rows, None)
+        except OracleError as error:
+            problems.append(str(error))
+            continue
+        try:
+            spec = StudySpec.from_json(config["spec"])
+        except (UsageError, KeyError, TypeError):
+            spec = None
+        found.append((escape(str(config.get("run_id", path.name))), done, spec))
+    facts = [_facts(spec) for _, _, spec in found]
+    common = {key for key in _facts(None) if len({each[key] for each in facts}) <= 1}
+    runs = tuple(
+        ComparedRun(
+            id=run_id,
+            name=_name(run_id, fact, common),
+            glyph=SERIES_GLYPHS[number % len(SERIES_GLYPHS)],
+            numbers=done.numbers,
+            score=done.score,
+            outcome=done.outcome,
+            spec=spec,
+        )
+        for number, ((run_id, done, spec), fact) in enumerate(zip(found, facts, strict=True))
+    )
+    same = " · ".join(facts[0][key] for key in facts[0] if key in common) if facts else ""
+    return Comparison(runs, tuple(problems), same)
+
+
+def _facts(spec: StudySpec | None) -> dict[str, str]:
+    if spec is None:
+        return dict.fromkeys(("model", "dataset", "layers", "ratio", "wiring", "seed"), "")
+    return {
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "layers": "+".join(spec.layers),
+        "ratio": spec.ratio_text,
+        "wiring": spec.wiring,
+        "seed": f"seed {spec.seed}",
+    }
+
+
+def _name(run_id: str, facts: dict[str, str], common: set[str]) -> str:
+    own = [value for key, value in facts.items() if key not in common and value]
+    return " ".join([short_id(run_id), *own])
+
+
+def overlaid(found: Comparison) -> SeriesData:
+    """Return every run's points on common axes."""
+    import numpy as np
+
+    return SeriesData(
+        tuple(
+            Series(run.name, run.glyph, np.asarray(run.score), np.asarray(run.outcome))
+            for run in found.runs
+        ),
+        x_name="pruned train loss",
+    )
+
+
+def heat_map(found: Comparison) -> tuple[list[str], list[str], dict[tuple[str, str], list[float]]]:
+    """Return layers, ratios and the taus of the runs of each pair."""
+    taus: dict[tuple[str, str], list[float]] = {}
+    ratios: dict[str, float] = {}
+    for run in found.runs:
+        if run.spec is not None and run.numbers.tau is not None:
+            key = ("+".join(run.spec.layers), run.spec.ratio_text)
+            taus.setdefault(key, []).append(run.numbers.tau)
+            ratios[run.spec.ratio_text] = run.spec.ratios[0]
+    layers = list(dict.fromkeys(layer for layer, _ in taus))
+    return sorted(layers), sorted(ratios, key=lambda name: ratios[name]), taus
+
+
+def complexity(found: Comparison, what: str) -> SeriesData:
+    """Return tau with its interval against one measure of the task."""
+    import numpy as np
+
+    series = []
+    for run in found.runs:
+        place = _place(run.spec, what)
+        numbers = run.numbers
+        tau = math.nan if numbers.tau is None else numbers.tau
+        low, high = numbers.low, numbers.high
+        if place is not None and math.isfinite(tau):
+            ends = ([low], [high]) if low is not None and high is not None else ([], [])
+            series.append(
+                Series(
+                    run.name, run.glyph, np.array([place]), np.array([tau]),
+                    np.array(ends[0], np.float64), np.array(ends[1], np.float64),
+                )
+            )  # fmt: skip
+    return SeriesData(tuple(series), x_name=what, rule=0.0)
+
+
+def _place(spec: StudySpec | None, what: str) -> float | None:
+    if spec is None:
+        return None
+    model = spec.model_info
+    return {
+        "ratio": sum(spec.ratios) / len(spec.ratios),
+        "filters": float(sum(model.layer(layer).filters for layer in spec.layers)),
+        "layers": float(len(spec.layers)),
+        "depth": float(len(model.layers) + len(model.hidden) + 1),
+        "train images": float(spec.dataset_info.train_images),
+    }[what]
+
+
+def wiring_pairs(found: Comparison) -> list[tuple[ComparedRun, ComparedRun]]:
+    """Return pairs (correct, released) of runs that differ in the wiring alone."""
+    pairs = []
+    for one in found.runs:
+        for other in found.runs:
+            if (
+                one.spec is not None
+                and other.spec is not None
+                and (one.spec.wiring, other.spec.wiring) == ("correct", "released")
+                and one.spec.with_(wiring="released") == other.spec
+            ):
+                pairs.append((one, other))
+    return pairs
