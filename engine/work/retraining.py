@@ -145,6 +145,9 @@ class Retraining:
         while len(self._flying) < self._executor.window:
             if self._again:
                 packs, attempt = self._again.popleft()
+                if any(len(candidates) > self._sizer.limit for _, candidates in packs):
+                    self._split(packs, attempt, self._sizer.limit)
+                    continue
             elif todo:
                 packs, attempt = self._group(todo), 1
             else:
@@ -239,13 +242,18 @@ class Retraining:
         if flight.chunk.width >= self._sizer.size:
             self._sizer.halve()
         self._writer.log(f"out of memory; packs of {self._sizer.size} from here on")
-        for repeat, candidates in flight.left:
-            # Saved as a whole, it would not fit again.
-            PackCheckpoint.discard(self._writer.folder, repeat, candidates)
-            half = -(-len(candidates) // 2)
-            for part in (candidates[:half], candidates[half:]):
-                if part:
-                    self._again.append((((repeat, part),), flight.attempt))
+        self._split(flight.left, flight.attempt, -(-flight.chunk.width // 2))
+
+    def _split(self, packs: Packs, attempt: int, size: int) -> None:
+        """Has packs done next, in parts of at most `size` candidates."""
+        parts = []
+        for repeat, candidates in packs:
+            if len(candidates) > size:
+                # Saved as a whole, it would not fit again.
+                PackCheckpoint.discard(self._writer.folder, repeat, candidates)
+            starts = range(0, len(candidates), size)
+            parts += [(repeat, candidates[start : start + size]) for start in starts]
+        self._again.extendleft(((part,), attempt) for part in reversed(parts))
 
     def _record_place(self, report: Started) -> None:
         """Notes who works where, in the log and in the run file."""
