@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
     if arguments[:1] == ["describe"] and len(arguments) == 2:
         return _describe(arguments[1])
+    if arguments[:1] == ["--queue"]:
+        return _work_through_queue(arguments[1:])
     takeover = "--takeover" in arguments
     folders = [argument for argument in arguments if argument != "--takeover"]
     if not folders:
@@ -63,6 +65,22 @@ def _describe(name: str) -> int:
     return 0
 
 
+def _work_through_queue(arguments: list[str]) -> int:
+    """Works on the queued runs of a folder, so many at once where no GPUs decide it."""
+    from engine.queue_engine import work_through_queue
+
+    if len(arguments) not in (1, 2) or not "".join(arguments[1:] or "1").isdigit():
+        print("usage: python -m engine --queue RUNS_FOLDER [AT_ONCE]", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        work_through_queue(Path(arguments[0]), int(arguments[1]) if arguments[1:] else None)
+    except OracleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 def _work(writer: RunWriter) -> int:
     """Runs the study and leaves its status and the reason for it in the run."""
     from engine.work.session import Session, StopRequested, TakenOver
@@ -89,7 +107,7 @@ def _study(writer: RunWriter, session: Session) -> tuple[str, str]:
     Raises:
         TakenOver: The run is another engine's now.
     """
-    from engine.work.memory import out_of_memory
+    from engine.work.memory import RAN_OUT, out_of_memory
     from engine.work.session import StopRequested, TakenOver
 
     try:
@@ -109,10 +127,7 @@ def _study(writer: RunWriter, session: Session) -> tuple[str, str]:
         for line in traceback.format_exc().splitlines():
             writer.log(line)
         if out_of_memory(error):
-            return "failed", (
-                "The engine ran out of memory; what is finished is kept, so free some memory and "
-                "resume the run."
-            )
+            return "failed", RAN_OUT
         kind = type(error).__name__
         return "failed", f"The engine met an unexpected error, {kind}: {error}."
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.errors import RunFileError, UsageError
 from engine.outcomes import outcomes_of
 from engine.seeds import derive_seed
+from engine.shards import rows_of
 from engine.spec import StudySpec
 from engine.store.journal import HEADER_BYTES, read_journal
 from engine.store.layout import (
@@ -235,13 +236,14 @@ def _study_findings(reader: RunReader) -> Iterator[Finding]:
     config, layout, rows = reader.config, reader.layout, reader.rows
     try:
         spec = StudySpec.from_json(config["spec"])
+        n_rows = rows_of(spec, config)
     except (UsageError, KeyError, TypeError) as error:
         yield Finding("error", f"its spec is not one of a study: {printable(str(error))}")
         return
     facts = {
         "layers": (list(layout.layers), list(spec.layers)),
         "epochs": (layout.epochs, spec.retrain.epochs),
-        "n_total": (layout.n_total, spec.rows),
+        "n_total": (layout.n_total, n_rows),
     }
     for name, (stored, wanted) in facts.items():
         if stored != wanted:
@@ -262,8 +264,8 @@ def _study_findings(reader: RunReader) -> Iterator[Finding]:
             "error", f"filters that are not those of the spec's candidate: {named}{more}."
         )
     finished = int(np.count_nonzero(rows["status"] >= RowStatus.DONE))
-    if reader.status == "done" and finished < spec.rows:
-        yield Finding("error", f"it is done, but {finished:,} of {spec.rows:,} rows are finished.")
+    if reader.status == "done" and finished < n_rows:
+        yield Finding("error", f"it is done, but {finished:,} of {n_rows:,} rows are finished.")
     yield from _summary_findings(reader)
 
 

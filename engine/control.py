@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
 from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
+from engine.shards import Shard, share
 from engine.spec import WIRINGS, StudySpec
 from engine.store.disk import remove
 from engine.store.requests import clear_request
@@ -29,6 +30,9 @@ def create_run(
     spec: StudySpec,
     device: str = "auto",
     criteria: Sequence[CriterionFile] = (),
+    *,
+    executor: str = "inline",
+    shard: Shard | None = None,
 ) -> Path:
     """Makes a queued run and returns its folder, named `<hash>-<what is studied>`.
 
@@ -39,12 +43,16 @@ def create_run(
         spec: The study.
         device: Where it computes.
         criteria: The files of those of its scores that are a researcher's own.
+        executor: Who retrains its candidates.
+        shard: (i, n) for a run of every n-th candidate only.
 
     Raises:
         UsageError: The folder cannot be made or written, or the file of a score is not given.
     """
-    folder = free_folder(runs_folder, run_name(spec))
-    RunWriter.create(folder, run_config(spec, folder.name, device, criteria))
+    name = run_name(spec) + ("" if shard is None else f"-shard-{shard[0]}-of-{shard[1]}")
+    folder = free_folder(runs_folder, name)
+    config = run_config(spec, folder.name, device, criteria)
+    RunWriter.create(folder, config | placed(spec, executor, shard))
     return folder
 
 
@@ -53,6 +61,8 @@ def create_pair(
     spec: StudySpec,
     device: str = "auto",
     criteria: Sequence[CriterionFile] = (),
+    *,
+    executor: str = "inline",
 ) -> tuple[Path, ...]:
     """Makes two queued runs that differ in nothing but the wiring, and returns their folders.
 
@@ -64,6 +74,7 @@ def create_pair(
     pair = {wiring: folder.name for wiring, folder in folders.items()}
     for wiring, folder in folders.items():
         config = run_config(specs[wiring], folder.name, device, criteria)
+        config |= placed(specs[wiring], executor, None)
         RunWriter.create(folder, {**config, "wiring_pair": pair})
     return tuple(folders.values())
 
@@ -79,6 +90,25 @@ def free_folder(runs_folder: Path, name: str) -> Path:
         if not folder.exists():
             return folder
     raise UsageError(f"The folder {runs_folder} is full of runs named {name}; delete some.")
+
+
+def placed(spec: StudySpec, executor: str, shard: Shard | None) -> dict[str, Any]:
+    """Returns what a run's config says of who works on it, and on which of its candidates.
+
+    Raises:
+        UsageError: There are more shards than candidates, or the study searches.
+    """
+    if shard is None:
+        return {"executor": executor}
+    if spec.search:
+        raise UsageError("A search looks at the whole sample, so a shard cannot; leave one out.")
+    studied = len(share(range(len(spec.space)), shard))
+    if studied == 0:
+        raise UsageError(
+            f"Shard {shard[0]}/{shard[1]} of {len(spec.space):,} candidates is empty; "
+            "use fewer shards."
+        )
+    return {"executor": executor, "shard": list(shard), "n_total": studied * spec.repeats}
 
 
 def run_name(spec: StudySpec) -> str:
@@ -115,7 +145,9 @@ def run_config(
     }
 
 
-def start_engine(run: Path, *then: Path, takeover: bool = False) -> subprocess.Popen[bytes]:
+def start_engine(
+    run: Path, *then: Path, takeover: bool = False, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Starts an engine on a run, in a session of its own and without a terminal.
 
     The engine outlives its starter. What it says before it can write to the run's log goes to
@@ -125,12 +157,11 @@ def start_engine(run: Path, *then: Path, takeover: bool = False) -> subprocess.P
         run: The run's folder.
         then: Folders of the runs that the same engine works on after it.
         takeover: Take the run over from an engine of another host.
+        env: Added to its environment.
 
     Raises:
         UsageError: The process cannot be started.
     """
-    package_folder = str(Path(__file__).resolve().parent.parent)
-    search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
     options = ["--takeover"] if takeover else []
     try:
         clear_request(run)  # what was asked of an engine before this one is void
@@ -148,7 +179,7 @@ def start_engine(run: Path, *then: Path, takeover: bool = False) -> subprocess.P
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": search},
+                env={**os.environ, **(env or {}), "PYTHONPATH": package_search_path()},
                 start_new_session=True,
             )
     except OSError as error:
@@ -157,3 +188,9 @@ def start_engine(run: Path, *then: Path, takeover: bool = False) -> subprocess.P
     # looks alive.
     threading.Thread(target=engine.wait, daemon=True).start()
     return engine
+
+
+def package_search_path() -> str:
+    """Returns the PYTHONPATH with which another process finds this very package."""
+    package_folder = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))

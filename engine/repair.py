@@ -19,6 +19,7 @@ import numpy as np
 
 from engine.check import filters_of, row_faults, same_filters, study_faults
 from engine.errors import OracleError, RunFileError, UsageError
+from engine.shards import rows_of
 from engine.spec import StudySpec
 from engine.store.layout import HDF5_NAME, Curves, Rows, RowStatus, empty_rows
 from engine.store.salvage import salvage
@@ -39,7 +40,8 @@ class Repaired:
         path: the new run folder or file.
         n_done: rows that are finished in it.
         n_scored: rows that have scores only; resuming the new run retrains them.
-        n_total: rows of the whole study; what is neither is scored and retrained on resume.
+        n_total: rows of the whole study, or of the shard that it is; what is neither is scored and
+            retrained on resume.
         notes: what was damaged, in sentences.
     """
 
@@ -94,6 +96,7 @@ def make_repaired(source: Path, new: Path) -> Repaired:
     layout, notes = found.table.layout, list(found.notes)
     try:
         spec = StudySpec.from_json(found.config["spec"])
+        n_rows = rows_of(spec, found.config)
     except (UsageError, KeyError, TypeError) as error:
         raise RunFileError(f"its spec is not one of a study: {printable(str(error))}") from error
     if list(layout.layers) != list(spec.layers) or layout.epochs != spec.retrain.epochs:
@@ -129,10 +132,10 @@ def make_repaired(source: Path, new: Path) -> Repaired:
         kept = ~np.isin(rows["candidate"], list(wrong))
         rows, curves = rows[kept], curves[kept]
     done = rows["status"] >= RowStatus.DONE
-    complete = int(done.sum()) == spec.rows
+    complete = int(done.sum()) == n_rows
     status = "done" if complete else "stopped"
     _write(new, {**found.config, "run_id": _run_id(new)}, spec, rows, curves, status)
-    counts = (int(done.sum()), int((~done).sum()), spec.rows)
+    counts = (int(done.sum()), int((~done).sum()), n_rows)
     return Repaired(str(new), *counts, tuple(notes))
 
 

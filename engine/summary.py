@@ -80,7 +80,7 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
         "id": config["run_id"],
         "status": status,
         "n_done": len(finished_rows(rows)),
-        "n_total": facts.rows,
+        "n_total": int(config.get("n_total", facts.rows)),
         **facts.columns,
         "n": found.n,
         "kendall_tau_acc": found.kendall_tau_acc,

@@ -249,15 +249,19 @@ class RunWriter:
         Raises:
             OSError: see `publish`.
         """
+        if not self.publish_due():
+            return False
+        self.publish()
+        return True
+
+    def publish_due(self) -> bool:
+        """Tell whether `maybe_publish` would publish now."""
         if self._journal.next_sequence - 1 == self._published_sequence:
             return False
         doubled = len(self._table) >= 2 * max(1, self._published_rows)
         wait = max(PUBLISH_SECONDS, _PUBLISH_SHARE * self._publish_took)
         due = self._clock() - self._published_at >= wait
-        if not (doubled or due or self._journal.n_bytes > _JOURNAL_BYTES):
-            return False
-        self.publish()
-        return True
+        return doubled or due or self._journal.n_bytes > _JOURNAL_BYTES
 
     # -- beside the rows ------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import torch
 
 from engine import __version__
 from engine.errors import UsageError
+from engine.gpus import choose, this_user, visible_gpus
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData, load_dataset
@@ -121,7 +122,8 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         OracleError: The device or the data is not there, or pretraining diverged.
     """
     session.stage("preparing")
-    device = pick_device(str(writer.config.get("device") or "auto"))
+    asked = str(writer.config.get("device_asked") or writer.config.get("device") or "auto")
+    device = pick_device(asked, writer.log)
     threads = len(os.sched_getaffinity(0))
     writer.log(f"{spec.model} on {spec.dataset}, {spec.space.formula()}; device {device}")
 
@@ -167,6 +169,8 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
     writer.config = {
         **writer.config,
         "device": str(device),
+        "device_asked": asked,
+        "base_digest": base.digest,
         "base_test_acc": base.test_acc,
         "base_test_loss": base.test_loss,
         "base_train_loss": base.train_loss,
@@ -224,20 +228,30 @@ def _kept(spec: StudySpec) -> dict[str, int]:
     }
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
     """Returns the device for `auto`, `cpu`, `cuda` or `cuda:1`.
 
+    `auto` and `cuda` take a free GPU; one that is named by its number may be shared, and it is
+    said with whom.
+
     Raises:
-        UsageError: torch does not see it.
+        UsageError: torch does not see it, or no GPU is free.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto" and not torch.cuda.is_available():
+        name = "cpu"
+    gpus = visible_gpus() if name != "cpu" and torch.cuda.is_available() else []
+    if gpus and ":" not in name:
+        name = f"cuda:{gpus.index(choose(gpus, 1, this_user())[0])}"
+    elif name == "auto":
+        name = "cuda"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"There is no device named {name!r}; use auto, cpu or cuda.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"There is no device {name} for this torch; use auto or cpu.")
+    if gpus and (device.index or 0) < len(gpus):
+        say(f"computing on {gpus[device.index or 0]}")
     return device
 
 

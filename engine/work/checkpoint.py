@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.store.disk import temporary_name
+from engine.store.disk import remove
 from engine.work.tensor_files import load_tensors, save_tensors
 
-CHECKPOINT_NAME = "checkpoint.pt"
+CHECKPOINTS = "checkpoint-*.pt"
+_TEMPORARIES = "checkpoint-*.tmp"
 _SECONDS = 30.0
 _SECONDS_VARIABLE = "ORACLE_TUI_CHECKPOINT_SECONDS"
 
@@ -32,6 +34,12 @@ def checkpoint_seconds() -> float:
     except ValueError:
         return _SECONDS
     return seconds if math.isfinite(seconds) and seconds >= 0 else _SECONDS
+
+
+def checkpoint_path(folder: Path, repeat: int, candidates: Sequence[int]) -> Path:
+    """Returns where a pack of a run is saved; no two packs share a file."""
+    named = ",".join(map(str, candidates)).encode()
+    return folder / f"checkpoint-{repeat}-{hashlib.blake2b(named, digest_size=8).hexdigest()}.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,10 @@ class PackCheckpoint:
     state: dict[str, Any]
 
     def save(self, folder: Path, study: str) -> None:
-        """Writes it into a run's folder, whole or not at all; raises OSError."""
+        """Writes it into a run's folder, whole or not at all; raises OSError.
+
+        A pack's file is named after its candidates, so that several workers may each save theirs.
+        """
         content = {
             "study": study,
             "candidates": list(self.candidates),
@@ -62,17 +73,44 @@ class PackCheckpoint:
             "curves": torch.from_numpy(self.curves),
             "state": {name: torch.as_tensor(value) for name, value in self.state.items()},
         }
-        save_tensors(folder / CHECKPOINT_NAME, content)
+        # Of an engine that was killed, a worker may still be there for a moment.
+        path = checkpoint_path(folder, self.repeat, self.candidates)
+        save_tensors(path, content, shared=True)
 
     @classmethod
-    def load(cls, folder: Path, study: str, say: Callable[[str], None]) -> Self | None:
-        """Returns the checkpoint of a run's folder; None if there is none of this study.
+    def load(
+        cls,
+        folder: Path,
+        study: str,
+        repeat: int,
+        candidates: Sequence[int],
+        say: Callable[[str], None],
+    ) -> Self | None:
+        """Returns the checkpoint of a pack of this study; None if there is none.
 
         A checkpoint only saves time, so one that cannot be read counts as none, and is told to
         `say`.
         """
+        found = cls._read(checkpoint_path(folder, repeat, candidates), study, say)
+        if found and (found.repeat, found.candidates) == (repeat, tuple(candidates)):
+            return found
+        return None
+
+    @classmethod
+    def load_all(cls, folder: Path, study: str, say: Callable[[str], None]) -> list[Self]:
+        """Returns every checkpoint of this study in a run's folder."""
+        paths = sorted(folder.glob(CHECKPOINTS))
+        return [
+            found
+            for path in paths
+            if (found := cls._read(path, study, say)) is not None
+            and path == checkpoint_path(folder, found.repeat, found.candidates)
+        ]
+
+    @classmethod
+    def _read(cls, path: Path, study: str, say: Callable[[str], None]) -> Self | None:
         try:
-            content = load_tensors(folder / CHECKPOINT_NAME)
+            content = load_tensors(path)
             if content["study"] != study:
                 return None
             return cls(
@@ -85,7 +123,7 @@ class PackCheckpoint:
         except FileNotFoundError:
             return None
         except Exception as error:  # torch names no common type for a damaged file
-            say(f"the checkpoint is left aside, it cannot be read: {error!r}")
+            say(f"the checkpoint {path.name} is left aside, it cannot be read: {error!r}")
             return None
 
     def belongs_to(self, candidates: int) -> bool:
@@ -110,8 +148,14 @@ class PackCheckpoint:
         )
 
     @staticmethod
-    def discard(folder: Path) -> None:
-        """Removes the checkpoint of a run's folder, if there is one."""
-        path = folder / CHECKPOINT_NAME
-        for left in (path, temporary_name(path)):
-            left.unlink(missing_ok=True)
+    def discard(folder: Path, repeat: int, candidates: Sequence[int]) -> None:
+        """Removes the checkpoint of a pack, if there is one, and what was left of writing it."""
+        path = checkpoint_path(folder, repeat, candidates)
+        for left in (path, *folder.glob(f"{path.name}.*")):
+            remove(left)
+
+    @staticmethod
+    def discard_all(folder: Path) -> None:
+        """Removes every checkpoint of a run's folder, and what was left of writing them."""
+        for left in (*folder.glob(CHECKPOINTS), *folder.glob(_TEMPORARIES)):
+            remove(left)

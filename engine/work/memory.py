@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+RAN_OUT = (
+    "The engine ran out of memory; what is finished is kept, so free some memory and resume the "
+    "run."
+)
 _SENTENCES = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate")
 
 

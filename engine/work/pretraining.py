@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +39,7 @@ _BATCHES_AT_A_TIME = 50
 # are is part of the result.
 _TORCH_THREADS = 2
 _SHARED_FROM = 20_000_000
+_LOCK_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,15 @@ class BaseNetwork:
     best_epoch: int
     key: str
     cached: bool
+
+    @property
+    def digest(self) -> str:
+        """Names its weights: two machines may train other ones from the same spec."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, tensor in sorted(self.state.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        return digest.hexdigest()
 
 
 def base_network(
@@ -87,22 +103,54 @@ def base_network(
     key = base_key(spec, data)
     path = cache_folder() / "base" / f"{key}.pt"
     say = note or (lambda sentence: None)
-    found = _load(path, spec, data, key, say)
-    if found is not None:
-        return found
-    trained = _train(
-        spec,
-        data,
-        key,
-        _new_pack(spec, data, threads),
-        progress or (lambda epochs: None),
-        checkpoint or (lambda: None),
-    )
+    rest = checkpoint or (lambda: None)
+    with _only_trainer(key, rest, say):
+        # Whoever held the lock before has most likely left what is wanted.
+        found = _load(path, spec, data, key, say)
+        if found is not None:
+            return found
+        pack = _new_pack(spec, data, threads)
+        trained = _train(spec, data, key, pack, progress or (lambda epochs: None), rest)
+        try:
+            _save(path, trained)
+        except (OSError, UsageError) as error:
+            say(f"The base network could not be kept for other studies: {error}")
+        return trained
+
+
+@contextlib.contextmanager
+def _only_trainer(
+    key: str, checkpoint: Callable[[], None], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Holds the lock of a base network, so that engines that share it train it once.
+
+    The lock goes with the process that holds it. Where the folder cannot be written, or its file
+    system has no locks, everyone trains: that costs time and nothing else.
+    """
     try:
-        _save(path, trained)
-    except (OSError, UsageError) as error:
-        say(f"The base network could not be kept for other studies: {error}")
-    return trained
+        folder = ensure_private(cache_folder() / "locks")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(folder / f"{key}.lock", flags, 0o600)
+    except (OSError, UsageError):
+        yield
+        return
+    told = False
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    break
+            if not told:
+                say("another engine trains the same base network; waiting for it")
+            told = True
+            checkpoint()
+            time.sleep(_LOCK_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def base_key(spec: StudySpec, data: ImageData) -> str:

@@ -34,6 +34,8 @@ class Session:
     def __init__(self, writer: RunWriter, n_total: int) -> None:
         """Takes the run's writer and how many rows the finished study has."""
         self.writer = writer
+        # Called with True when the study is to rest, and with False when it goes on.
+        self.on_hold: Callable[[bool], None] = lambda held: None
         self._live: dict[str, Any] = {
             "status": "running",
             "stage": "preparing",
@@ -140,6 +142,7 @@ class Session:
 
     def _pause(self) -> None:
         self.writer.obeyed()
+        self.on_hold(True)
         self.keep(lambda: self.writer.set_status("paused"))
         self.keep(self.writer.publish)
         self.say(status="paused")
@@ -152,6 +155,7 @@ class Session:
             raise StopRequested
         self.writer.obeyed()
         self.keep(lambda: self.writer.set_status("running"))
+        self.on_hold(False)
         self.say(status="running")
         self.writer.log("resumed")
 

@@ -13,9 +13,9 @@ class PackSizer:
 
     def __init__(self, threads: int, device_type: str) -> None:
         """Takes how many threads work on a pack and the type of the device."""
-        self._step = threads if device_type == "cpu" else 1
+        self.step = threads if device_type == "cpu" else 1
         self._aim = _AIM_SECONDS.get(device_type, 20.0)
-        self._limit = _LARGEST
+        self.limit = _LARGEST
         self._retrained, self._seconds = 0, 0.0
         self.size = threads * _START_PER_THREAD if device_type == "cpu" else _CUDA_START
 
@@ -24,8 +24,8 @@ class PackSizer:
         self._retrained += size
         self._seconds += seconds
         wanted = int(self._aim * size / max(seconds, 1e-6))
-        wanted = max(self._step, wanted // self._step * self._step)
-        self.size = min(wanted, self.size * 4, self._limit)
+        wanted = max(self.step, wanted // self.step * self.step)
+        self.size = min(wanted, self.size * 4, self.limit)
 
     @property
     def per_retraining(self) -> float | None:
@@ -34,4 +34,4 @@ class PackSizer:
 
     def halve(self) -> None:
         """Takes half as many from now on, because memory ran out."""
-        self._limit = self.size = max(1, self.size // 2)
+        self.limit = self.size = max(1, self.size // 2)

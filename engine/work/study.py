@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from engine.seeds import derive_seed
+from engine.shards import shard_of, share
 from engine.spec import StudySpec
 from engine.store.layout import Rows, RowStatus, empty_rows
 from engine.store.writer import RunWriter
 from engine.summary import summarise_run
 from engine.work.bench import Bench, prepare
 from engine.work.criteria import Scorer
+from engine.work.executors.choose import choose_gpus, open_executor
 from engine.work.picks import with_picks
 from engine.work.retraining import Retraining
 from engine.work.session import Session
@@ -32,18 +34,26 @@ def run_study(writer: RunWriter, session: Session) -> None:
         OracleError: The study cannot go on.
     """
     spec = StudySpec.from_json(writer.config["spec"])
+    executor_name = str(writer.config.get("executor") or "inline")
+    gpus = choose_gpus(executor_name, str(writer.config.get("device_asked") or "auto"))
     bench = prepare(spec, writer, session)
     score_candidates(bench, writer, session)
     if spec.search:
         bench = with_picks(bench, writer, session)
         score_candidates(bench, writer, session)
-    Retraining(bench, writer, session).run()
+    if writer.n_finished == writer.layout.n_total:
+        return
+    executor = open_executor(executor_name, bench, writer.folder, gpus, writer.log)
+    try:
+        Retraining(bench, executor, writer, session).run()
+    finally:
+        executor.close()
 
 
 def score_candidates(bench: Bench, writer: RunWriter, session: Session) -> None:
     """Scores every candidate that has no row yet, and appends its rows for all repeats."""
     spec = bench.spec
-    order = bench.work_order()
+    order = share(bench.work_order(), shard_of(writer.config))
     missing = [c for c in order if not writer.has(c, 0, RowStatus.SCORED)]
     if not missing:
         return

@@ -20,6 +20,7 @@ from oracle_tui.cli.importing import import_
 from oracle_tui.cli.leaderboards import leaderboard
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
+from oracle_tui.cli.queueing import merge, queue, sweep
 from oracle_tui.cli.requests import pause, resume, stop
 from oracle_tui.cli.results import export, runs, show
 from oracle_tui.cli.scores import scores
@@ -62,8 +63,8 @@ def oracle_tui(context: click.Context, no_mouse: bool, serve: bool, port: int) -
 
 
 for _command in (
-    demo, run, runs, show, compare, leaderboard, figure, report, export, import_,
-    pause, resume, stop, check, doctor, models, datasets, presets, scores,
+    demo, run, sweep, queue, runs, show, compare, leaderboard, figure, report, export, merge,
+    import_, pause, resume, stop, check, doctor, models, datasets, presets, scores,
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

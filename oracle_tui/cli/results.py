@@ -62,7 +62,13 @@ def runs(as_json: bool) -> None:
 @runs_dir_option
 def show(run: str, as_json: bool) -> None:
     """Show one run: what is studied, how far it is, and its statistics."""
-    from oracle_tui.cli.summaries import findings_lines, run_findings, run_summary, summary_lines
+    from oracle_tui.cli.summaries import (
+        findings_lines,
+        run_findings,
+        run_summary,
+        summary_lines,
+        worker_lines,
+    )
 
     path = find_shown_run(run)
     summary = run_summary(path)
@@ -70,7 +76,7 @@ def show(run: str, as_json: bool) -> None:
     if as_json:
         print_json({**summary, **findings})
         return
-    for line in (*summary_lines(summary), *findings_lines(findings)):
+    for line in (*summary_lines(summary), *findings_lines(findings), *worker_lines(path)):
         print_line(line)
 
 

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from engine.devices import check_device
 from engine.entries import read_entries
+from engine.errors import UsageError
 from engine.own_scores import CriterionFile, installed_scores, read_criterion
+from engine.placement import check_executor
 from engine.presets import QUICK, find_preset
+from engine.shards import Shard, read_shard
 from engine.spec import WIRINGS, StudySpec
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, resume_hint, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a study is worked on, and on which part of it; no number depends on it."""
+
+    device: str = "auto"
+    executor: str = "inline"
+    shard: Shard | None = None
 
 
 @click.command()
@@ -45,6 +58,13 @@ from oracle_tui.cli.output import print_json, print_line
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
 )
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
+@click.option(
+    "--executor",
+    metavar="inline|processes[:N]|ray[:ADDRESS]",
+    default="inline",
+    help="Who retrains the candidates; no number depends on it.",
+)
+@click.option("--shard", metavar="I/N", help="Only every N-th candidate; see `oracle-tui merge`.")
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
 @json_option
 @runs_dir_option
@@ -52,6 +72,8 @@ def run(
     preset: str | None,
     device: str,
     criterion: tuple[str, ...],
+    executor: str,
+    shard: str | None,
     detach: bool,
     as_json: bool,
     **entries: str | None,
@@ -72,7 +94,11 @@ def run(
         entries["wiring"] = WIRINGS[0]
     presets = chosen.each() if chosen else (None,)
     specs = [read_entries(entries, single, own) for single in presets]
-    return _run(specs, check_device(device), files, both=both, detach=detach, as_json=as_json)
+    part = None if shard is None else read_shard(shard)
+    if both and part:
+        raise UsageError("A shard is of one wiring; run the shards of each wiring by themselves.")
+    where = Where(check_device(device), check_executor(executor), part)
+    return _run(specs, where, files, both=both, detach=detach, as_json=as_json)
 
 
 @click.command()
@@ -80,7 +106,7 @@ def run(
 def demo() -> int:
     """Run the quick preset, in the app where there is a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _run(QUICK.specs, "auto", detach=False, as_json=False, picture=True)
+        return _run(QUICK.specs, Where(), detach=False, as_json=False, picture=True)
     from engine.control import create_run, start_engine
     from oracle_tui.app import run_app
 
@@ -92,7 +118,7 @@ def demo() -> int:
 
 def _run(
     specs: Sequence[StudySpec],
-    device: str,
+    where: Where,
     criteria: Sequence[CriterionFile] = (),
     *,
     both: bool = False,
@@ -102,12 +128,22 @@ def _run(
 ) -> ExitCode:
     from engine.control import create_pair, create_run, start_engine
 
-    folders: list[Path] = []
+    runs_folder, folders = chosen_runs_folder(), list[Path]()
     for spec in specs:
         if both:
-            folders += create_pair(chosen_runs_folder(), spec, device, criteria)
-        else:
-            folders.append(create_run(chosen_runs_folder(), spec, device, criteria))
+            folders += create_pair(
+                runs_folder, spec, where.device, criteria, executor=where.executor
+            )
+            continue
+        folder = create_run(
+            runs_folder,
+            spec,
+            where.device,
+            criteria,
+            executor=where.executor,
+            shard=where.shard,
+        )
+        folders.append(folder)
     if not as_json:
         for folder in folders:
             print_line(folder.name)

@@ -12,6 +12,8 @@ from oracle_tui.formats import DASH, p_value, percent, plain, signed
 if TYPE_CHECKING:
     from engine.store.liveness import EngineLife
 
+_WORKERS_SHOWN = 16
+
 
 def run_summary(run: Path) -> dict[str, Any]:
     """Returns the summary of a run with the status a reader should believe, and its engine's life.
@@ -181,6 +183,25 @@ def _range(record: Mapping[str, Any], lower: str, upper: str) -> str:
 
 def _aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name:<15}{value}" for name, value in facts]
+
+
+def worker_lines(run: Path) -> list[str]:
+    """Returns a line on each worker that retrained candidates of a run, where several did."""
+    from engine.store.reader import RunReader
+
+    environment = RunReader(run).config.get("environment")
+    workers = environment.get("workers") if isinstance(environment, dict) else None
+    places = [one for one in workers or [] if isinstance(one, dict)]
+    if len(places) < 2:
+        return []
+    lines = [
+        f"{one.get('device')} on {one.get('host')}, process {one.get('pid')}"
+        + (f", {one['gpu']}" if one.get("gpu") else "")
+        for one in places[:_WORKERS_SHOWN]
+    ]
+    if len(places) > _WORKERS_SHOWN:
+        lines.append(f"and {len(places) - _WORKERS_SHOWN} more")
+    return [f"{'worker':<13}{line}" for line in lines]
 
 
 def _correlation(summary: Mapping[str, Any], outcome: str) -> str:

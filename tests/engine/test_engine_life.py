@@ -16,9 +16,15 @@ import torch
 from engine.__main__ import main as engine_main
 from engine.store.liveness import HeartbeatClock, engine_life
 from engine.store.reader import RunReader
-from engine.work.checkpoint import CHECKPOINT_NAME, PackCheckpoint, checkpoint_seconds
+from engine.work.checkpoint import (
+    CHECKPOINTS,
+    PackCheckpoint,
+    checkpoint_path,
+    checkpoint_seconds,
+)
+from engine.work.chunks import ChunkWork
+from engine.work.executors.base import Tell
 from engine.work.memory import out_of_memory
-from engine.work.retraining import Retraining
 from tests.engine.conftest import finished, start, wait_for, work_through
 from tests.engine.test_study import table
 from tests.store_harness.cases import write_lock
@@ -40,11 +46,11 @@ def test_an_engine_killed_inside_a_pack_goes_on_from_its_epoch(
     undisturbed, killed = make_run(ONE_LONG_PACK), make_run(ONE_LONG_PACK)
     work_through(undisturbed)
     engine = start(killed)
-    checkpoint = killed / CHECKPOINT_NAME
-    wait_for(checkpoint.exists, "the first checkpoint", engine)
+    wait_for(lambda: any(killed.glob(CHECKPOINTS)), "the first checkpoint", engine)
     os.killpg(engine.pid, signal.SIGKILL)
     engine.wait()
     assert finished(killed) == set()
+    (checkpoint,) = killed.glob(CHECKPOINTS)
     assert checkpoint.stat().st_mode & 0o777 == 0o600
     assert engine_life(killed, "running", HeartbeatClock()).status == "stalled"
     work_through(killed)
@@ -54,7 +60,7 @@ def test_an_engine_killed_inside_a_pack_goes_on_from_its_epoch(
         pd.testing.assert_frame_equal(
             table(undisturbed, name), table(killed, name), check_exact=True
         )
-    assert not checkpoint.exists()
+    assert not list(killed.glob("checkpoint*"))
 
 
 def test_a_checkpoint_that_does_not_fit_is_left_aside(make_run: MakeRun) -> None:
@@ -70,10 +76,11 @@ def test_a_checkpoint_that_does_not_fit_is_left_aside(make_run: MakeRun) -> None
         ((), {}),
     ):
         PackCheckpoint(candidates, 0, 1, curves, state).save(run, spec_hash)
-        assert PackCheckpoint.load(run, spec_hash, print) is not None
+        assert PackCheckpoint.load(run, spec_hash, 0, candidates, print) is not None
     PackCheckpoint((0,), 0, 1, curves, {"conv1.weight": torch.zeros(1, 3)}).save(run, spec_hash)
     work_through(run)
     assert "does not fit the study" in log(run)
+    assert not list(run.glob("checkpoint*"))
     pd.testing.assert_frame_equal(table(undisturbed), table(run), check_exact=True)
 
 
@@ -89,13 +96,15 @@ def _spec_hash(run: Path) -> str:
     ids=["empty", "junk", "zip", "fifo"],
 )
 def test_a_checkpoint_of_a_stranger_is_none(tmp_path: Path, content: bytes | None) -> None:
+    checkpoint = checkpoint_path(tmp_path, 0, (0,))
     if content is None:
-        os.mkfifo(tmp_path / CHECKPOINT_NAME)
+        os.mkfifo(checkpoint)
     else:
-        (tmp_path / CHECKPOINT_NAME).write_bytes(content)
+        checkpoint.write_bytes(content)
     said: list[str] = []
-    assert PackCheckpoint.load(tmp_path, "x", said.append) is None
-    assert len(said) == 1
+    assert PackCheckpoint.load(tmp_path, "x", 0, (0,), said.append) is None
+    assert PackCheckpoint.load_all(tmp_path, "x", said.append) == []
+    assert len(said) == 2
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
@@ -103,8 +112,9 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "owned",))
 
-    torch.save({"study": "x", "state": Evil()}, tmp_path / CHECKPOINT_NAME)
-    assert PackCheckpoint.load(tmp_path, "x", lambda sentence: None) is None
+    torch.save({"study": "x", "state": Evil()}, checkpoint_path(tmp_path, 0, (0,)))
+    assert PackCheckpoint.load(tmp_path, "x", 0, (0,), lambda sentence: None) is None
+    assert PackCheckpoint.load_all(tmp_path, "x", lambda sentence: None) == []
     assert not (tmp_path / "owned").exists()
 
 
@@ -113,11 +123,12 @@ def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path) -> None:
     precious.write_text("mine")
     run = tmp_path / "run"
     run.mkdir()
-    for name in (CHECKPOINT_NAME, f"{CHECKPOINT_NAME}.tmp"):
-        (run / name).symlink_to(precious)
+    checkpoint = checkpoint_path(run, 0, (0,))
+    for path in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.tmp")):
+        path.symlink_to(precious)
     PackCheckpoint((0,), 0, 1, np.zeros((1, 2, 4)), {}).save(run, "x")
     assert precious.read_text() == "mine"
-    assert not (run / CHECKPOINT_NAME).is_symlink()
+    assert not checkpoint.is_symlink()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +160,7 @@ def test_a_study_that_runs_out_of_memory_says_so_and_can_be_resumed(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     run = make_run()
     with monkeypatch.context() as patch:
-        patch.setattr(Retraining, "_retrain_pack", lambda *_: torch.empty(1 << 50))
+        patch.setattr(ChunkWork, "_retrain", lambda *_: torch.empty(1 << 50))
         assert engine_main([str(run)]) == 1
     reader = RunReader(run)
     assert reader.status == "failed"
@@ -167,15 +178,17 @@ def test_smaller_packs_are_tried_when_memory_runs_out(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
     whole, run = make_run(), make_run()
     work_through(whole)
-    real = Retraining._retrain_pack
+    real = ChunkWork._retrain
 
-    def short(self: Retraining, candidates: list[int], *rest: object) -> None:
+    def short(
+        self: ChunkWork, chunk: int, repeat: int, candidates: tuple[int, ...], tell: Tell
+    ) -> None:
         if len(candidates) > 1:
             torch.empty(1 << 50)
-        real(self, candidates, *rest)  # type: ignore[arg-type]
+        real(self, chunk, repeat, candidates, tell)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Retraining, "_retrain_pack", short)
+        patch.setattr(ChunkWork, "_retrain", short)
         assert engine_main([str(run)]) == 0
     assert "out of memory; packs of 1 from here on" in log(run)
     pd.testing.assert_frame_equal(table(whole), table(run), check_exact=True)

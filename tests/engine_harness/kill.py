@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from engine.check import check_run
 from engine.store.reader import RunReader
+from engine.work.checkpoint import CHECKPOINTS
 from tests.engine_harness import cases
 
 STUDY = {"layers": "conv1", "ratio": "0.5", "epochs": "6", "pretrain_epochs": "5", "repeats": "2"}
@@ -25,10 +27,10 @@ PER_KILL = 6  # candidates, so that there is enough left to be interrupted
 
 def standing(run: Path) -> tuple[int, float]:
     """Return what shows that the run got on: finished rows, and the checkpoint's time."""
-    try:
-        saved = (run / "checkpoint.pt").stat().st_mtime
-    except FileNotFoundError:
-        saved = 0.0
+    saved = 0.0
+    for checkpoint in run.glob(CHECKPOINTS):
+        with contextlib.suppress(FileNotFoundError):
+            saved = max(saved, checkpoint.stat().st_mtime)
     return len(cases.finished(run)), saved
 
 
