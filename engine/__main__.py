@@ -97,6 +97,11 @@ def _work(writer: RunWriter) -> int:
             return 1
         except TakenOver as error:
             writer.log(str(error))
+            print(error, file=sys.stderr)
+            return 1
+        except OSError as error:  # its disk is gone, say
+            why = error.strerror or error
+            print(f"{writer.folder} cannot be written any more ({why}).", file=sys.stderr)
             return 1
     return 1 if status == "failed" else 0
 

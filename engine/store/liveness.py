@@ -103,9 +103,10 @@ def engine_life(folder: Path, status: str, clock: HeartbeatClock) -> EngineLife:
     if silent or (state == "alive" and _last_spoke(holder, live, clock) >= SILENT_AFTER_SECONDS):
         state = "silent"
     shown, note = effective_status(status, state), ""
-    # A full disk takes no status; the engine can still say that it waits, and why.
-    if state != "silent" and shown == "running" and live and live["status"] == "paused":
-        shown, note = "paused", str(live["note"])
+    # A full disk takes no status, not even that of a stopped run that was resumed; the engine can
+    # still say that it waits, and why.
+    if state != "silent" and shown != "done" and _waits(holder, live):
+        shown, note = "paused", str(live["note"]) if live else ""
     return EngineLife(state, shown, holder, process == "remote", note)
 
 
@@ -138,6 +139,13 @@ def _last_spoke(holder: Holder | None, live: dict[str, Any] | None, clock: Heart
     if holder is None or live is None or live["pid"] != holder.pid or live["monotonic"] is None:
         return 0.0
     return max(0.0, clock.now() - float(live["monotonic"]))
+
+
+def _waits(holder: Holder | None, live: dict[str, Any] | None) -> bool:
+    """Tell whether the engine that holds the run, not one before it, says that it waits."""
+    if live is None or live["status"] != "paused":
+        return False
+    return holder is None or live["pid"] == holder.pid
 
 
 def _beat(folder: Path) -> tuple[int, int]:

@@ -278,6 +278,16 @@ class RunWriter:
         """Return who holds the run's lock where that is no longer this writer, else None."""
         return self._lock.lost_to()
 
+    def moved(self) -> bool:
+        """Tell whether the run's folder was deleted or moved away; rows would go to nobody."""
+        try:
+            os.stat(self.folder)
+        except FileNotFoundError:
+            return True
+        except OSError:  # not known at this moment, as where a network is down
+            return False
+        return False
+
     def request(self) -> str | None:
         """Return the pending request (pause, resume or stop), or None."""
         return pending_request(self.folder)

@@ -138,6 +138,10 @@ class Session:
         holder = self.writer.taken_over_by()
         if holder is not None:
             self._taken_over = f"The run was taken over by {holder}; this engine ends."
+        elif self.writer.moved():
+            where = self.writer.folder
+            self._taken_over = f"The run is no longer at {where}; this engine ends."
+        if self._taken_over:
             raise TakenOver(self._taken_over)
 
     def _pause(self) -> None:

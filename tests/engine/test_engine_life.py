@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,19 @@ def test_an_engine_killed_inside_a_pack_goes_on_from_its_epoch(
             table(undisturbed, name), table(killed, name), check_exact=True
         )
     assert not list(killed.glob("checkpoint*"))
+
+
+def test_an_engine_whose_run_was_deleted_ends_in_one_sentence(make_run: MakeRun) -> None:
+    run = make_run(candidates="20", epochs="400", repeats="1")
+    command = [sys.executable, "-m", "engine", str(run)]
+    engine = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(
+        lambda: (run / "engine.log").exists() and "worker:" in log(run), "the first pack", engine
+    )
+    shutil.rmtree(run)
+    _, said = engine.communicate(timeout=120)
+    assert engine.returncode == 1
+    assert said == f"The run is no longer at {run}; this engine ends.\n"
 
 
 def test_a_checkpoint_that_does_not_fit_is_left_aside(make_run: MakeRun) -> None:

@@ -130,6 +130,13 @@ def test_an_engine_that_waits_for_room_is_paused_and_says_so(run: Path) -> None:
         writer.beat({"status": "paused", "note": "The disk is full."})
         life = engine_life(run, "running", HeartbeatClock())
         assert (life.state, life.status, life.note) == ("alive", "paused", "The disk is full.")
+        # A stopped run, resumed where there is no room even for the word that it runs.
+        life = engine_life(run, "stopped", HeartbeatClock())
+        assert (life.status, life.note) == ("paused", "The disk is full.")
+        # What an engine before this one said says nothing about this one.
+        document = json.loads((run / "live.json").read_text())
+        (run / "live.json").write_text(json.dumps(document | {"pid": document["pid"] + 1}))
+        assert engine_life(run, "stopped", HeartbeatClock()).status == "stopped"
 
 
 def test_heartbeat_changes_are_seen(run: Path) -> None:
