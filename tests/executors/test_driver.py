@@ -42,11 +42,16 @@ SPEC = read_entries(
 )
 
 
-@pytest.fixture(scope="module")
-def bench() -> Bench:
+def make_bench() -> Bench:
+    """Returns a bench with a base network that was never trained."""
     data = load_dataset(SPEC.dataset_info)
     base = BaseNetwork(initial_state(SPEC, 10), 0.1, 2.3, 0.1, 2.3, 0, "none", False)
     return Bench(SPEC, torch.device("cpu"), 1, data, base, slice_plan(SPEC.model_info, 10))
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return make_bench()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from engine.errors import RunFailure
@@ -66,7 +67,11 @@ class BenchSetup:
         )
 
     def open(self) -> Work:
-        """Builds the bench; see `Setup`.
+        """Returns the work on the bench that it builds; see `Setup` and `bench`."""
+        return ChunkWork(self.bench(), None if self.folder is None else Path(self.folder))
+
+    def bench(self) -> Bench:
+        """Builds the bench.
 
         Raises:
             RunFailure: This machine's copy of the data set is not the driver's.
@@ -85,7 +90,7 @@ class BenchSetup:
                 "give all workers the same files."
             )
         state = {name: torch.from_numpy(array.copy()) for name, array in self.base["state"].items()}
-        bench = Bench(
+        return Bench(
             spec=spec,
             device=(device := torch.device(self.device)),
             threads=self.threads,
@@ -95,7 +100,6 @@ class BenchSetup:
             picks=self.picks,
             kind=self.kind,
         )
-        return ChunkWork(bench, None if self.folder is None else Path(self.folder))
 
 
 def _as_arrays(data: ImageData) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def _from_arrays(arrays: dict[str, Any]) -> ImageData:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")
         parts: dict[str, Any] = {
-            name: value if isinstance(value, int | str) else torch.from_numpy(value)
+            name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
             for name, value in arrays.items()
         }
     return ImageData(**parts)
