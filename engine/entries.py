@@ -72,9 +72,11 @@ def read_entries(
     return spec
 
 
-def problems_in(entries: Mapping[str, str | None], preset: Preset | None = None) -> dict[str, str]:
+def problems_in(
+    entries: Mapping[str, str | None], preset: Preset | None = None, own_scores: Iterable[str] = ()
+) -> dict[str, str]:
     """Returns one sentence for each wrong entry, keyed by its field; empty when all is well."""
-    problems, _ = _read(entries, preset)
+    problems, _ = _read(entries, preset, own_scores)
     return {problem.field: str(problem) for problem in problems}
 
 
