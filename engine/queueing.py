@@ -23,6 +23,8 @@ from engine.store.reader import RunReader
 from engine.summary import finished_rows
 from engine.waiting import ENGINE_LOCK_NAME, LOG_NAME, RunQueue
 
+_MOST_SAID = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedRun:
@@ -128,6 +130,17 @@ def queue_engine_pid(runs_folder: Path) -> int | None:
     except FileNotFoundError:
         return None
     return holder.pid if holder is not None and holder.state() == "alive" else None
+
+
+def last_word(runs_folder: Path) -> str:
+    """Returns the last line that whoever works through the queue has written; "" for none."""
+    try:
+        with (runs_folder / LOG_NAME).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_SAID))
+            lines = file.read(_MOST_SAID).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 def find_queued(names: Sequence[str], text: str) -> str:
