@@ -9,12 +9,25 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from oracle_tui.entry_texts import Item
 from oracle_tui.widgets.words import Words
+
+
+class Narrowing(Input):
+    """The filter. A box takes every key that can be seen, so it hands the space on itself."""
+
+    async def _on_key(self, event: Key) -> None:
+        if event.key == "space":
+            event.stop()
+            event.prevent_default()
+            await self.screen.run_action("mark")
+        else:
+            await super()._on_key(event)
 
 
 class PickScreen(ModalScreen["tuple[str, ...] | None"]):
@@ -33,7 +46,7 @@ class PickScreen(ModalScreen["tuple[str, ...] | None"]):
                 tooltip="Next page"),
         Binding("pageup", "page(-1)", "Page up", id="pick.page_up", show=False, priority=True,
                 tooltip="Previous page"),
-        Binding("space", "mark", "Pick", id="pick.mark", show=False, priority=True,
+        Binding("space", "mark", "Pick", id="pick.mark", show=False,
                 tooltip="Pick several, where several can be picked"),
     ]  # fmt: skip
 
@@ -53,7 +66,7 @@ class PickScreen(ModalScreen["tuple[str, ...] | None"]):
     def compose(self) -> ComposeResult:
         """Filter, list, what the highlighted line is about."""
         with Vertical(id="pick"):
-            yield Input(placeholder="type to narrow the list", id="pick-filter", compact=True)
+            yield Narrowing(placeholder="type to narrow the list", id="pick-filter", compact=True)
             yield OptionList(id="pick-list", compact=True)
             yield Words("", id="pick-about")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -93,6 +94,8 @@ class QueueScreen(ActingScreen):
         self._wide: bool | None = None
         self._cells: list[dict[str, Text]] = []
         self._follow = ""  # the run that the cursor goes with when it has moved
+        self._edits: deque[Callable[[], None]] = deque()
+        self._editing = False
 
     def compose(self) -> ComposeResult:
         """Header, table or what to do, the highlighted run, keys."""
@@ -147,6 +150,8 @@ class QueueScreen(ActingScreen):
     def on_queue_screen_looked(self, message: Looked) -> None:
         """Show it, and look again a little later."""
         self._reading = False
+        if self._editing:  # what was read may be older than what is shown
+            return
         self.state, self._said = message.state, message.said
         self._show()
         if self._again:
@@ -159,6 +164,10 @@ class QueueScreen(ActingScreen):
         if worker.group == "queue":
             self._reading = False
             self._look_again(5 * LOOK_AGAIN)
+        elif worker.group == "edit":
+            self._editing = False
+            self._edits.clear()
+            self._read()
 
     def _look_again(self, seconds: float) -> None:
         if self.is_current and self._look is None:
@@ -264,20 +273,30 @@ class QueueScreen(ActingScreen):
         return self.oracle_app.runs_dir / run.id
 
     def _edit(self, change: Callable[[], None]) -> None:
-        """Change the queue in a thread, then look."""
+        """Change the queue in a thread, after the changes that were asked for before."""
+        self._edits.append(change)
+        self._next_edit()
+
+    def _next_edit(self) -> None:
+        if self._editing or not self._edits:
+            return
+        self._editing, change = True, self._edits.popleft()
 
         def work() -> Message:
             change()
             return self.Edited()
 
-        self.in_thread(work, group="act", exclusive=False)
+        self.in_thread(work, group="edit", exclusive=False)
 
     class Edited(Message):
-        """The order was changed; what is seen says so."""
+        """The queue was changed."""
 
     def on_queue_screen_edited(self) -> None:
-        """Look at once."""
-        self._read()
+        """Go on with the next change, or look."""
+        self._editing = False
+        self._next_edit()
+        if not self._editing:
+            self._read()
 
     def action_move(self, step: int) -> None:
         """Move the run by places."""
@@ -298,6 +317,11 @@ class QueueScreen(ActingScreen):
 
         queue = RunQueue(self.oracle_app.runs_dir)
         self._follow = run.id
+        if self.state is not None:  # seen at once, so that the next key counts from there
+            others = [each for each in self.state.runs if each.id != run.id]
+            runs = (*others[: place - 1], run, *others[place - 1 :])
+            self.state = replace(self.state, runs=runs)
+            self._show()
         self._edit(lambda: queue.move(run.id, place))
 
     def action_remove(self) -> None:
