@@ -72,7 +72,8 @@ def judge(asked: Asked) -> Judgement:
             return Judgement(None, {"model": wait}, unknown=model)
     axes = {
         "preset": list(asked.presets),
-        **{name: values_of(text) for name, text in touched.items() if name in AXES},
+        # In the form's order, so that the studies come as their entries stand there.
+        **{name: values_of(touched[name]) for name in AXES if name in touched},
     }
     order, problems = judge_order(
         axes,

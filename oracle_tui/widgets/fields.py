@@ -83,12 +83,16 @@ class Field(Horizontal):
             yield Input(compact=True)
         else:
             yield Asks("", markup=False)
-        yield Asks("▾" if self._picks else " ", classes="mark", markup=False)
+        yield Asks(self._mark, classes="mark", markup=False)
         yield Words(self._hint, classes="sentence")
 
     def on_mount(self) -> None:
         """Let the keys pass by the mark; it is for the mouse."""
         self.query_one(".mark", Asks).can_focus = False
+
+    @property
+    def _mark(self) -> str:
+        return "▾" if self._picks else " "
 
     @property
     def value(self) -> str:
@@ -124,6 +128,8 @@ class Field(Horizontal):
 
     def set_sentence(self, problem: str, hint: str = "") -> None:
         """Show what is wrong, or the hint."""
+        if problem or self.has_class("-wrong"):  # not by colour alone
+            self.query_one(".mark", Asks).update("✗" if problem else self._mark)
         self.set_class(bool(problem), "-wrong")
         self.query_one(".sentence", Words).show(problem or hint or self._hint)
 
