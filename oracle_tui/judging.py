@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from engine.described import is_outside_catalog, look_up
 from engine.entries import entries_of
 from engine.errors import UsageError
-from engine.estimate import Estimate, estimate
+from engine.estimate import Estimate, duration_text, estimate
 from engine.model_info import listed
 from engine.orders import AXES, Order, judge_order
 from engine.scores import BASE_SCORES
 from engine.shards import share
 from engine.spec import StudySpec
-from oracle_tui.entry_texts import DEFAULTS
+from oracle_tui.entry_texts import DEFAULTS, TEXTS
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,64 @@ def judge(asked: Asked) -> Judgement:
     )
 
 
-def changed_texts(specs: Sequence[StudySpec]) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Splits the entries of several studies into what they share and what each has for itself."""
-    texts = [texts_of(spec) for spec in specs]
+@dataclass(frozen=True)
+class Listing:
+    """An order as a table of its runs.
+
+    Attributes:
+        titles: Of the columns: the entries that differ, then how much each run is.
+        lines: One for each run, as far as they are listed.
+        shared: What is the same for all, in words.
+        outlook: How much all of it is, in two lines.
+    """
+
+    titles: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    shared: str
+    outlook: str
+
+
+def listing_of(order: Order, most: int) -> Listing:
+    """Returns the runs of an order, at most so many of them listed."""
+    specs = order.studies
     common = _common(specs)
-    shared = {name: text for name, text in common.items() if text}
-    own = [{name: each[name] for name, text in common.items() if text is None} for each in texts]
-    return shared, own
+    names = [name for name in TEXTS if name in common]
+    # How many candidates there are is a column either way.
+    differing = [name for name in names if common[name] is None and name != "candidates"]
+    costs = [_scaled(estimate(spec, order.device), spec, order) for spec in specs]
+    rows = [rows_of_order(spec, order) for spec in specs]
+    lines = []
+    for place in range(min(most, len(specs))):
+        texts = texts_of(specs[place])
+        lines.append(
+            (
+                str(place + 1),
+                *(_cut(texts[name]) for name in differing),
+                f"{len(specs[place].space):,}",
+                f"{rows[place]:,}",
+                duration_text(costs[place].seconds),
+            )
+        )
+    told = [(TEXTS[name].title.lower(), _cut(common[name] or "")) for name in names if common[name]]
+    told += [("device", order.device), ("executor", order.executor)]
+    if order.shard is not None:
+        told.append(("shard", f"{order.shard[0]}/{order.shard[1]}"))
+    several = len(specs) > 1
+    total = Estimate(sum(cost.seconds for cost in costs), all(cost.measured for cost in costs))
+    listed_only = f" (the first {most:,} are listed)" if len(specs) > most else ""
+    candidates = sum(len(spec.space) for spec in specs)
+    return Listing(
+        ("", *(TEXTS[name].title.lower() for name in differing), "candidates", "retrainings",
+         "cost"),
+        tuple(lines),
+        "All: " * several + "  ".join(f"{title} {text}" for title, text in told),
+        f"{len(specs):,} run{'s' * several}{listed_only}, {candidates:,} candidates, "
+        f"{sum(rows):,} retrainings\n{total}{', one after the other' * several}",
+    )  # fmt: skip
+
+
+def _cut(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def texts_of(spec: StudySpec) -> dict[str, str]:

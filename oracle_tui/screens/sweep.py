@@ -11,8 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
-from oracle_tui.entry_texts import TEXTS
-from oracle_tui.judging import changed_texts, rows_of_order
+from oracle_tui.judging import Listing, listing_of
 from oracle_tui.screens.base import WorkingScreen
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.tables import KeyTable
@@ -43,6 +42,12 @@ class SweepScreen(WorkingScreen[bool]):
     ]  # fmt: skip
 
     @dataclass
+    class Listed(Message):
+        """What each study costs is known."""
+
+        listing: Listing
+
+    @dataclass
     class Made(Message):
         """So many of the runs are made and in the queue."""
 
@@ -71,55 +76,27 @@ class SweepScreen(WorkingScreen[bool]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """List the studies."""
-        from engine.estimate import duration_text, estimate
-
-        order, table = self.made_of, self.query_one(KeyTable)
-        specs = order.studies
-        shared, own = changed_texts(specs)
-        differing = [name for name in TEXTS if any(name in each for each in own)]
-        costs = [estimate(spec, order.device) for spec in specs]
-        parts = [
-            cost.seconds * rows_of_order(spec, order) / spec.rows
-            for cost, spec in zip(costs, specs, strict=True)
-        ]
-        titles = [TEXTS[name].title.lower() for name in differing]
-        for title in ("", *titles, "candidates", "retrainings", "cost"):
-            # "candidates" may be an entry that differs, and is a number either way.
-            if title not in [str(column.label) for column in table.columns.values()]:
-                table.add_column(title, key=title)
-        for place, (spec, texts, seconds) in enumerate(zip(specs, own, parts, strict=True), 1):
-            if place > MOST_LISTED:
-                break
-            cells = {"": str(place)} | {
-                TEXTS[name].title.lower(): _cut(texts.get(name, "")) for name in differing
-            }
-            cells |= {
-                "candidates": f"{len(spec.space):,}",
-                "retrainings": f"{rows_of_order(spec, order):,}",
-                "cost": duration_text(seconds),
-            }
-            table.add_row(*(Text(cells[str(key.value)]) for key in table.columns))
-        several = len(specs) > 1
+        """Find out what each study costs, then list them."""
+        order = self.made_of
+        several = len(order.studies) > 1
         self.query_one("#sweep-header", Words).show(
-            f"New sweep: {len(specs):,} runs for the queue" if several else "One run for the queue"
+            f"New sweep: {len(order.studies):,} runs for the queue"
+            if several
+            else "One run for the queue"
         )
-        same = "  ".join(
-            f"{TEXTS[name].title.lower()} {_cut(text)}" for name, text in shared.items()
-        )
-        where = f"device {order.device}  executor {order.executor}"
-        words = f"All: {same}  {where}" if several else f"{same}  {where}"
-        self.query_one("#sweep-shared", Words).show(words)
-        rows = sum(rows_of_order(spec, order) for spec in specs)
-        guess = "" if all(cost.measured for cost in costs) else ", a guess until a run is measured"
-        listed = f" (the first {MOST_LISTED} are listed)" if len(specs) > MOST_LISTED else ""
-        self._words = (
-            f"{len(specs):,} run{'s' * several}{listed}, "
-            f"{sum(len(spec.space) for spec in specs):,} candidates, {rows:,} retrainings\n"
-            f"about {duration_text(sum(parts))}{' one after the other' * several}{guess}"
-        )
-        self.query_one("#sweep-outlook", Words).show(self._words)
-        table.focus()
+        self.query_one(KeyTable).focus()
+        self.in_thread(lambda: self.Listed(listing_of(order, MOST_LISTED)), group="list")
+
+    def on_sweep_screen_listed(self, message: Listed) -> None:
+        """List the studies."""
+        listing, table = message.listing, self.query_one(KeyTable)
+        for title in listing.titles:
+            table.add_column(title)
+        table.add_rows([[Text(cell) for cell in line] for line in listing.lines])
+        self.query_one("#sweep-shared", Words).show(listing.shared)
+        self._words = listing.outlook
+        if not self._busy:
+            self.query_one("#sweep-outlook", Words).show(self._words)
 
     def action_enqueue(self, start: bool) -> None:
         """Make the runs and queue them; then show the queue."""
@@ -163,7 +140,3 @@ class SweepScreen(WorkingScreen[bool]):
     def action_back(self) -> None:
         """Back to the form."""
         self.dismiss(False)
-
-
-def _cut(text: str, most: int = 24) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
