@@ -109,16 +109,19 @@ class Field(Horizontal):
         (self.query_one(Input) if self._typed else self.query(Asks).first()).focus()
 
     def set_value(self, value: str) -> None:
-        """Fill the field without telling anybody."""
-        self._value = value
-        if self._typed:
-            self.query_one(Input).value = value
-        else:
+        """Fill the field without telling anybody, unless somebody is typing into it just now."""
+        if not self._typed:
+            self._value = value
             self.query(Asks).first().update(value)
+            return
+        box = self.query_one(Input)
+        if box.value == self._value:
+            self._value = value
+            with self.prevent(Input.Changed):
+                box.value = value
 
     def put(self, value: str) -> None:
         """Fill the field as a person would who types it."""
-        self._value = ""
         self.query_one(Input).value = value
 
     def set_placeholder(self, text: str) -> None:
@@ -142,11 +145,10 @@ class Field(Horizontal):
         self.remove_class("-focused")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Tell that a person typed; what `set_value` put there is nobody's typing."""
+        """Tell that a person typed."""
         event.stop()
-        if event.value != self._value:
-            self._value = event.value
-            self.post_message(self.Changed(self))
+        self._value = event.value
+        self.post_message(self.Changed(self))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter opens the list, or goes on."""
