@@ -15,6 +15,7 @@ import pytest
 
 from engine.store.lock import read_holder
 from engine.store.reader import RunReader
+from engine.waiting import RunQueue
 
 pytestmark = [
     pytest.mark.slow,
@@ -95,7 +96,7 @@ def test_new_run_watch_leave_come_back_stop_export(tmux: Tmux, tmp_path: Path) -
         tmux.until("provisional")
         tmux.press("q")
         tmux.until("on in the background")
-        tmux.type(f"clear; {start}")
+        tmux.type(f"clear; {start}; echo left with $?")
         tmux.until("▶ running")
         tmux.press("Enter")
         tmux.until("provisional")
@@ -114,7 +115,6 @@ def test_new_run_watch_leave_come_back_stop_export(tmux: Tmux, tmp_path: Path) -
         tmux.press("Escape")
         tmux.until("■ stopped")
         tmux.press("q")
-        tmux.type("echo left with $?")
         tmux.until("left with 0")
     finally:
         try:
@@ -123,3 +123,36 @@ def test_new_run_watch_leave_come_back_stop_export(tmux: Tmux, tmp_path: Path) -
             holder = None
         if holder is not None and holder.state() == "alive":
             os.kill(holder.pid, signal.SIGKILL)
+
+
+def test_a_sweep_is_queued_and_worked_through(tmux: Tmux, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    package = Path(__file__).resolve().parents[2]
+    tmux.type(
+        f"PYTHONPATH={package} OMP_NUM_THREADS=1 ORACLE_TUI_CACHE={tmp_path / 'cache'} "
+        f"{sys.executable} -c '{SCRIPT}' {runs}"
+    )
+    tmux.until("No runs yet", "example")
+    tmux.press("n")
+    tmux.until("45 retrainings")
+    tmux.press(*["Tab"] * 4, "0", ".", "2", "\\;", "0", ".", "3")
+    tmux.until("New sweep: 2 runs")
+    # Three candidates, one epoch: candidates, repeats, retraining, pretraining.
+    tmux.press("Tab", "3", "Tab", "Tab", "1", "Tab", "1")
+    tmux.until("6 retrainings")
+    tmux.press("C-s")
+    tmux.until("2 runs for the queue")
+    tmux.until("3           3")
+    tmux.press("Enter")
+    tmux.until("Nobody works through it")
+    first, second = RunQueue(runs).names()
+    tmux.press("J")
+    tmux.until(f"1   {second}")
+    assert RunQueue(runs).names() == [second, first]
+    tmux.press("s")
+    tmux.until("works through it")
+    tmux.until("The queue is empty")
+    assert [RunReader(runs / name).status for name in (first, second)] == ["done", "done"]
+    tmux.press("Escape")
+    tmux.until("✓ done")
+    tmux.press("q")
