@@ -91,7 +91,8 @@ class QueueReader:
                 reader.refresh()
         except OracleError as error:
             self._readers.pop(name, None)
-            return QueuedRun(name, "missing", where=str(error))
+            why = str(error) if folder.exists() else "the run was deleted"
+            return QueuedRun(name, "missing", where=why)
         life = engine_life(folder, reader.status, self._clock)
         holder = life.holder if life.state in ("alive", "silent") and not life.remote else None
         environment = reader.config.get("environment") or {}

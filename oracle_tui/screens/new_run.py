@@ -20,6 +20,7 @@ from engine.orders import AXES
 from engine.presets import PRESETS
 from oracle_tui.entry_texts import (
     DEFAULTS,
+    ELSEWHERE,
     TEXTS,
     Item,
     has_items,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 #: Seconds without a key before a model that nobody has looked into yet is looked into.
 LOOK_INTO_AFTER = 0.8
+NOT_SWEPT = (*ELSEWHERE, "criterion")
 
 
 class NewRunScreen(WorkingScreen[None]):
@@ -60,10 +62,11 @@ class NewRunScreen(WorkingScreen[None]):
                 tooltip="Begin with another preset, with what each costs here"),
         Binding("ctrl+r", "reset", "Reset", id="new.reset", show=False,
                 tooltip="Forget what was typed: everything as in the preset"),
-        Binding("down", "app.focus_next", "Next", id="new.next", show=False,
+        # Before any box sees them: what comes in one burst behind them is for the next box.
+        Binding("tab,down", "app.focus_next", "Next", id="new.next", show=False, priority=True,
                 tooltip="Next entry"),
-        Binding("up", "app.focus_previous", "Previous", id="new.previous", show=False,
-                tooltip="Previous entry"),
+        Binding("shift+tab,up", "app.focus_previous", "Previous", id="new.previous", show=False,
+                priority=True, tooltip="Previous entry"),
         Binding("escape", "back", "Back", id="new.back", tooltip="Back without starting"),
     ]  # fmt: skip
 
@@ -146,6 +149,7 @@ class NewRunScreen(WorkingScreen[None]):
 
     def on_field_changed(self, message: Field.Changed) -> None:
         """Judge everything again: one entry can make another one right or wrong."""
+        message.field.heard()
         name, value = message.field.field_name, message.field.value
         if value.strip():
             self.touched[name] = value
@@ -240,16 +244,16 @@ class NewRunScreen(WorkingScreen[None]):
         field = next((each for each in self.query(Field) if each.has_keys), None)
         if field is None:
             return
-        text = TEXTS.get(field.field_name)
+        name = field.field_name
+        text = TEXTS.get(name)
         if text is None:
-            about = "Enter lists the presets, each with what it costs here."
+            titles = "; ".join(PRESETS[preset].title for preset in self.presets)
+            about = f"{titles}. Enter lists the presets, each with what it costs here."
         else:
-            sweep = (
-                ""
-                if field.field_name in (*DEFAULTS, "shard", "criterion")
-                else (" Several values between ; make a sweep.")
-            )
-            about = text.about + sweep
+            # A hint that is cut beside its entry is told whole here.
+            hint = self._shown.hints.get(name, "") if name == "dataset" else ""
+            sweep = "" if name in NOT_SWEPT else "Several values between ; make a sweep."
+            about = " ".join(part for part in (hint and f"{hint}.", text.about, sweep) if part)
         self.query_one("#about", Words).show(about)
 
     # Models outside the catalog.

@@ -75,6 +75,7 @@ class Field(Horizontal):
         self._picks = picks
         self._typed = typed
         self._value = ""
+        self._untold = 0
 
     def compose(self) -> ComposeResult:
         """Name, entry, mark of a list, sentence."""
@@ -115,7 +116,7 @@ class Field(Horizontal):
             self.query(Asks).first().update(value)
             return
         box = self.query_one(Input)
-        if box.value == self._value:
+        if box.value == self._value and not self._untold:
             self._value = value
             with self.prevent(Input.Changed):
                 box.value = value
@@ -148,7 +149,12 @@ class Field(Horizontal):
         """Tell that a person typed."""
         event.stop()
         self._value = event.value
+        self._untold += 1
         self.post_message(self.Changed(self))
+
+    def heard(self) -> None:
+        """The change that was told has been taken note of: from now on the box may be filled."""
+        self._untold -= 1
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter opens the list, or goes on."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
@@ -293,6 +294,21 @@ async def test_typing_goes_to_the_field_that_has_the_focus(make_app: MakeApp) ->
         screen.query_one("#field-ratio Input", Input).focus()
         await pilot.press("end", "backspace", "5")
         await until(pilot, lambda: "C(10,5) = 252" in text(screen, "#outlook"), "252")
+
+
+async def test_keys_that_come_in_one_burst_are_all_taken(make_app: MakeApp) -> None:
+    """On a slow line a value and the tab behind it arrive together."""
+    app = make_app()
+    async with app.run_test() as pilot:
+        screen = await form(pilot)
+        screen.field("ratio").focus_entry()
+        await pilot.pause()
+        for key in ("0", ".", "3", "tab", "5", "0", "tab", "2"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        wanted = {"ratio": "0.3", "candidates": "50", "repeats": "2"}
+        await until(pilot, lambda: screen.touched == wanted, "all that was typed")
+        await judged(pilot, screen)
+        assert order_of(screen).studies == (read_entries(wanted, PRESETS["quick"]),)
 
 
 async def test_start_makes_the_run_and_follows_it(
