@@ -84,9 +84,10 @@ def test_new_run_watch_leave_come_back_stop_export(tmux: Tmux, tmp_path: Path) -
     tmux.type(start)
     tmux.until("No runs yet", "example")
     tmux.press("n")
-    tmux.until("New study")
-    # Half of the filters, 252 candidates, and so many epochs that nobody waits for the end.
-    tmux.press(*["Tab"] * 4, "End", "BSpace", "5", *["Tab"] * 3, "9", "0")
+    tmux.until("45 retrainings")
+    # Half of the filters, 252 candidates, and so many epochs that nobody waits for the end. A box
+    # that gets the focus is replaced by what is typed.
+    tmux.press(*["Tab"] * 4, "0", ".", "5", *["Tab"] * 3, "9", "0")
     tmux.until("C(10,5) = 252")
     tmux.press("C-s")
     tmux.until("tau acc")
