@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 PATIENCE = 180.0
+_SIZE = ("COLUMNS", "LINES")
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -37,12 +38,15 @@ class Tmux:
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.socket = folder / "tmux"
         self.folder = folder
+        self.height = size[1]
         width, height = map(str, size)
         self("new-session", "-d", "-x", width, "-y", height, "-c", str(folder), "sh")
 
     def __call__(self, *words: str) -> str:
         command = ["tmux", "-S", str(self.socket), "-f", "/dev/null", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        # Test runs may say a size of their own, which would win over the window's.
+        env = {name: value for name, value in os.environ.items() if name not in _SIZE}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -135,7 +139,9 @@ def test_a_sweep_is_queued_and_worked_through(tmux: Tmux, tmp_path: Path) -> Non
     )
     tmux.until("No runs yet", "example")
     tmux.press("n")
-    tmux.until("45 retrainings")
+    form = tmux.until("45 retrainings")
+    # Where there is room, the last entries are seen without scrolling.
+    assert ("Shard" in form) == (tmux.height == 36)
     tmux.press(*["Tab"] * 4, "0", ".", "2", "\\;", "0", ".", "3")
     tmux.until("New sweep: 2 runs")
     # Three candidates, one epoch: candidates, repeats, retraining, pretraining.
