@@ -13,6 +13,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from engine.model_info import ModelInfo
 _VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "torch-pruning")
 _SECONDS = 900
+_LOOK_SECONDS = 0.2
 _LONGEST_ANSWER = 8 << 20
 _SIZED = re.compile(r"(?P<base>.+)@(?P<size>\d{1,4})")
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
@@ -83,8 +86,12 @@ def look_up(name: str) -> ModelInfo | None:
     return info
 
 
-def describe(name: str) -> ModelInfo:
+def describe(name: str, wanted: Callable[[], bool] = lambda: True) -> ModelInfo:
     """Returns what can be pruned in a model; builds it in another process where that is not known.
+
+    Args:
+        name: As a person types it.
+        wanted: Whether somebody still waits for the answer; the process is ended when it says no.
 
     Raises:
         UsageError: There is no such model, or nothing in it can be pruned.
@@ -95,7 +102,7 @@ def describe(name: str) -> ModelInfo:
         return found
     if name in _refused:
         raise UsageError(_refused[name])
-    answer = _ask(name)
+    answer = _ask(name, wanted)
     try:
         if "error" in answer:
             sentence = str(answer["error"])[:1_000]
@@ -124,25 +131,38 @@ def _in_full(name: str) -> str:
     return base if size is None else f"{base}@{size}"
 
 
-def _ask(name: str) -> dict[str, Any]:
+def _ask(name: str, wanted: Callable[[], bool]) -> dict[str, Any]:
     package_folder = str(Path(__file__).resolve().parent.parent)
     search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", "describe", name],
-            capture_output=True,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": search},
-            timeout=_SECONDS,
-            check=False,
         )
+        output, errors = _answer_of(process, wanted)
         # A model's own code may print; the answer is the last line.
-        answer = json.loads(_last_line(done.stdout) or "null")
+        answer = json.loads(_last_line(output) or "null")
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise UsageError(f"Looking into {name} failed: {error}.") from error
     if not isinstance(answer, dict):
-        raise UsageError(f"Looking into {name} failed: {_last_line(done.stderr)[:300]}.")
+        raise UsageError(f"Looking into {name} failed: {_last_line(errors)[:300]}.")
     return answer
+
+
+def _answer_of(process: subprocess.Popen[bytes], wanted: Callable[[], bool]) -> tuple[bytes, bytes]:
+    """Waits for what a process prints; raises TimeoutExpired when it took too long."""
+    end = time.monotonic() + _SECONDS
+    with process:
+        while True:
+            try:
+                return process.communicate(timeout=_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end or not wanted():
+                    process.kill()
+                    raise
 
 
 def _last_line(output: bytes) -> str:

@@ -72,9 +72,11 @@ def read_entries(
     return spec
 
 
-def problems_in(entries: Mapping[str, str | None], preset: Preset | None = None) -> dict[str, str]:
+def problems_in(
+    entries: Mapping[str, str | None], preset: Preset | None = None, own_scores: Iterable[str] = ()
+) -> dict[str, str]:
     """Returns one sentence for each wrong entry, keyed by its field; empty when all is well."""
-    problems, _ = _read(entries, preset)
+    problems, _ = _read(entries, preset, own_scores)
     return {problem.field: str(problem) for problem in problems}
 
 
@@ -136,7 +138,7 @@ def _read(
         lambda text: read_scores(text, model.family, own_scores),
         base.scores if base else BASE_SCORES,
     )
-    search = take("search", _names, base.search if base and same_space else ())
+    search = take("search", _searches, base.search if base and same_space else ())
     if problems:
         return problems, None
     try:
@@ -177,6 +179,11 @@ def _default_sample(
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace("+", ",").split(",") if part.strip())
+
+
+def _searches(text: str) -> tuple[str, ...]:
+    """Reads ways to search; `none` is no search where the preset has one."""
+    return () if text.lower() == "none" else _names(text)
 
 
 # Layers, each with the ratio written behind it, if there is one.

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import tomllib
-from dataclasses import dataclass
 from typing import Any
 
-from engine.devices import check_device
-from engine.entries import FIELDS, read_entries
 from engine.errors import UsageError
-from engine.placement import check_executor
-from engine.presets import find_preset
-from engine.spec import StudySpec
+from engine.orders import AXES, Order, read_order
 
-MAX_STUDIES = 10_000
-_ELSEWHERE = ("preset", "device", "executor")
+_ELSEWHERE = ("device", "executor")
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Studies, and where they are all to be worked on.
-
-    Attributes:
-        studies: Each spec once, in the order of the file's axes, the last one fastest.
-        device: Where they compute.
-        executor: Who retrains their candidates.
-    """
-
-    studies: tuple[StudySpec, ...]
-    device: str
-    executor: str
-
-
-def read_sweep(text: str) -> Sweep:
-    """Returns the studies that a sweep's file describes.
+def read_sweep(text: str) -> Order:
+    """Returns the runs that a sweep's file describes.
 
     Its keys are the entries of a new run (`model`, `ratio`, `seed`, ...), `preset`, `device` and
     `executor`. A key that is a list is an axis of the grid; layers that belong together stand in
@@ -48,33 +26,17 @@ def read_sweep(text: str) -> Sweep:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"The sweep is not TOML: {error}.") from error
-    known = (*FIELDS, *_ELSEWHERE)
+    known = (*AXES, *_ELSEWHERE)
     for key in document:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}."
             raise UsageError(f"A sweep has no entry named {key!r}; {hint}")
-    device = check_device(_one(document, "device", "auto"))
-    executor = check_executor(_one(document, "executor", "inline"))
-    axes = {key: _texts(key, document[key]) for key in document if key not in _ELSEWHERE[1:]}
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    if count > MAX_STUDIES:
-        raise UsageError(f"The sweep has {count:,} studies; at most {MAX_STUDIES:,} are possible.")
-    studies: dict[StudySpec, None] = {}
-    for point in itertools.product(*axes.values()):
-        entries: dict[str, str | None] = dict(zip(axes, point, strict=True))
-        preset = entries.pop("preset", None)
-        try:
-            # A preset may be a set of studies, and then each of them is at this point of the grid.
-            presets = find_preset(preset).each() if preset else (None,)
-            specs = [read_entries(entries, single) for single in presets]
-        except UsageError as error:
-            what = ", ".join(f"{key} {value}" for key, value in zip(axes, point, strict=True))
-            raise UsageError(f"The study with {what} cannot be: {error}") from error
-        studies |= dict.fromkeys(specs)
-    return Sweep(tuple(studies), device, executor)
+    return read_order(
+        {key: _texts(key, document[key]) for key in document if key not in _ELSEWHERE},
+        device=_one(document, "device", "auto"),
+        executor=_one(document, "executor", "inline"),
+    )
 
 
 def _one(document: dict[str, Any], key: str, default: str) -> str:

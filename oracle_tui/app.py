@@ -29,6 +29,8 @@ class OracleApp(App[None]):
                 tooltip="Leave the app; engines go on in the background"),
         Binding("question_mark", "help", "Help", id="app.help", show=False,
                 tooltip="Every key of this screen"),
+        Binding("Q", "queue", "Queue", id="app.queue", show=False,
+                tooltip="The runs that wait, in their order, and who works on them"),
         Binding("comma", "settings", "Settings", id="app.settings", show=False,
                 tooltip="The settings, where they come from, and what is wrong in them"),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
@@ -111,6 +113,17 @@ class OracleApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen, self.config.keys))
 
+    def action_queue(self) -> None:
+        """Show the queue; where it is open below, go back to it."""
+        from oracle_tui.screens.queue import QueueScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, QueueScreen):
+                while self.screen is not screen:
+                    self.pop_screen()
+                return
+        self.push_screen(QueueScreen())
+
     def action_settings(self) -> None:
         """Show the settings."""
         from oracle_tui.screens.settings import SettingsScreen
@@ -144,14 +157,19 @@ def binding_ids() -> set[str]:
     from oracle_tui.screens.confirm import ConfirmScreen
     from oracle_tui.screens.help import HelpScreen
     from oracle_tui.screens.new_run import NewRunScreen
+    from oracle_tui.screens.pick import PickScreen
+    from oracle_tui.screens.queue import QueueScreen
     from oracle_tui.screens.run import RunScreen
     from oracle_tui.screens.settings import SettingsScreen
+    from oracle_tui.screens.sweep import SweepScreen
     from oracle_tui.widgets.candidates import CandidateTable
+    from oracle_tui.widgets.fields import Asks
     from oracle_tui.widgets.tables import KeyTable
 
     owners = (
-        OracleApp, RunsScreen, NewRunScreen, RunScreen, CompareScreen, HelpScreen, ConfirmScreen,
-        ChooseScreen, SettingsScreen, KeyTable, CandidateTable, LinePlot, ScatterPlot,
+        OracleApp, RunsScreen, NewRunScreen, SweepScreen, QueueScreen, RunScreen, CompareScreen,
+        HelpScreen, ConfirmScreen, ChooseScreen, PickScreen, SettingsScreen, KeyTable, Asks,
+        CandidateTable, LinePlot, ScatterPlot,
     )  # fmt: skip
     return {
         binding.id

@@ -26,6 +26,8 @@ LATER = (
     "engine.store.reader",
     "engine.summary",
     "oracle_tui.screens.run",
+    "oracle_tui.screens.new_run",
+    "engine.orders",
 )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +15,9 @@ from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from engine.queueing import QueuedRun
 
 at_once_option = click.option(
     "--at-once", type=click.IntRange(1), metavar="N", help="Runs that share the CPU cores."
@@ -39,16 +41,8 @@ def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: b
         said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{file} cannot be read: {said}.") from error
     found = read_sweep(text)
-    folder, names = chosen_runs_folder(), list[str]()
-    if not dry_run:
-        from engine.control import create_run
-        from engine.waiting import RunQueue
-
-        for spec in found.studies:
-            run = create_run(folder, spec, found.device, executor=found.executor)
-            # One by one: what was made before a full disk is in the queue.
-            RunQueue(folder).add([run.name])
-            names.append(run.name)
+    folder = chosen_runs_folder()
+    names = [] if dry_run else list(found.enqueue(folder))
     if as_json:
         known: list[str | None] = [*names] or [None] * len(found.studies)
         print_json(
@@ -69,7 +63,7 @@ def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: b
     if dry_run:
         return ExitCode.OK
     if start:
-        _start_detached(folder, at_once)
+        _start(folder, at_once)
     else:
         say(f"{len(names)} runs wait; `oracle-tui queue start` works through them.")
     return ExitCode.OK
@@ -83,14 +77,14 @@ def queue(context: click.Context, as_json: bool) -> ExitCode:
     """List the queued runs, or change their order."""
     if context.invoked_subcommand is not None:
         return ExitCode.OK
-    from engine.waiting import RunQueue
+    from engine.queueing import QueueReader
 
     folder = chosen_runs_folder()
-    records = [_record(folder, name) for name in RunQueue(folder).names()]
+    state = QueueReader(folder).read()
     if as_json:
-        print_json({"engine": _engine(folder), "runs": records})
+        print_json({"engine": state.engine, "runs": [_record(run) for run in state.runs]})
         return ExitCode.OK
-    if not records:
+    if not state.runs:
         say(f"The queue of {folder} is empty; `oracle-tui sweep` or `queue add` fills it.")
         return ExitCode.OK
     print_table(
@@ -98,15 +92,15 @@ def queue(context: click.Context, as_json: bool) -> ExitCode:
         [
             (
                 str(place),
-                record["id"],
-                record["status"],
-                f"{record['n_done']:,}/{record['n_total']:,}",
-                record["where"],
+                run.id,
+                run.status,
+                f"{run.n_done:,}/{run.n_total:,}",
+                f"{run.where}, process {run.pid}" if run.pid else run.where,
             )
-            for place, record in enumerate(records, start=1)
+            for place, run in enumerate(state.runs, start=1)
         ],
     )
-    if _engine(folder) is None:
+    if state.engine is None:
         say("Nobody works through it; `oracle-tui queue start` does.")
     return ExitCode.OK
 
@@ -116,18 +110,10 @@ def queue(context: click.Context, as_json: bool) -> ExitCode:
 @runs_dir_option
 def add(runs: tuple[str, ...]) -> ExitCode:
     """Put runs at the end of the queue."""
-    from engine.store.reader import RunReader
-    from engine.waiting import RunQueue
+    from engine.queueing import add_runs
 
-    folder, names = chosen_runs_folder(), list[str]()
-    for text in runs:
-        path = _find(folder, text)
-        if path.parent.resolve() != folder.resolve() or not path.is_dir():
-            raise UsageError(f"{path} is not a run of {folder}, so its queue cannot hold it.")
-        if RunReader(path).status == "done":
-            raise UsageError(f"{path.name} is done; there is nothing to queue.")
-        names.append(path.name)
-    RunQueue(folder).add(names)
+    folder = chosen_runs_folder()
+    names = add_runs(folder, [_find(folder, text) for text in runs])
     say(f"{len(names)} run(s) put at the end of the queue.")
     return ExitCode.OK
 
@@ -138,10 +124,11 @@ def add(runs: tuple[str, ...]) -> ExitCode:
 @runs_dir_option
 def move(run: str, place: str) -> ExitCode:
     """Move a run to another place of the queue."""
+    from engine.queueing import find_queued
     from engine.waiting import RunQueue
 
     waiting = RunQueue(chosen_runs_folder())
-    name = _queued(waiting.names(), run)
+    name = find_queued(waiting.names(), run)
     last = len(waiting.names())
     named = {"first": 1, "last": last}.get(place)
     if named is None and not place.isdigit():
@@ -156,10 +143,11 @@ def move(run: str, place: str) -> ExitCode:
 @runs_dir_option
 def remove(run: str) -> ExitCode:
     """Take a run out of the queue; the run itself stays."""
+    from engine.queueing import find_queued
     from engine.waiting import RunQueue
 
     waiting = RunQueue(chosen_runs_folder())
-    name = _queued(waiting.names(), run)
+    name = find_queued(waiting.names(), run)
     waiting.remove(name)
     say(f"{name} is out of the queue.")
     return ExitCode.OK
@@ -171,11 +159,14 @@ def remove(run: str) -> ExitCode:
 @runs_dir_option
 def start(detach: bool, at_once: int | None) -> ExitCode:
     """Work through the queue: one run per free GPU, or --at-once runs on the CPU."""
+    from engine.queueing import queue_command, queue_environment
+
     folder = chosen_runs_folder()
     if detach:
-        _start_detached(folder, at_once)
+        _start(folder, at_once)
         return ExitCode.OK
-    worker = subprocess.Popen(_command(folder, at_once), env=_environment(), stdout=sys.stderr)
+    command, environment = queue_command(folder, at_once), queue_environment()
+    worker = subprocess.Popen(command, env=environment, stdout=sys.stderr)
     while True:
         # Ctrl-C reaches the process itself, which then stops its runs and ends.
         with contextlib.suppress(KeyboardInterrupt):
@@ -192,14 +183,9 @@ def start(detach: bool, at_once: int | None) -> ExitCode:
 @runs_dir_option
 def stop() -> ExitCode:
     """Stop the runs in work and whoever works through the queue; it keeps its order."""
-    import signal
+    from engine.queueing import stop_queue
 
-    folder = chosen_runs_folder()
-    pid = _engine(folder)
-    if pid is None:
-        raise UsageError(f"Nobody on this machine works through the queue of {folder}.")
-    os.kill(pid, signal.SIGTERM)
-    say("The runs in work are asked to stop; they stay in the queue.")
+    say(stop_queue(chosen_runs_folder()))
     return ExitCode.OK
 
 
@@ -235,87 +221,20 @@ def _find(folder: Path, text: str) -> Path:
     return find_run(folder, text)
 
 
-def _queued(names: list[str], text: str) -> str:
-    """Returns the queued run that a name, or the beginning of one, means."""
-    if text in names:
-        return text
-    matches = [name for name in names if text and name.startswith(text)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UsageError(f"{text!r} matches {len(matches)} queued runs; give more of the id.")
-    raise UsageError(f"No run in the queue begins with {text!r}; `oracle-tui queue` lists it.")
-
-
-def _record(folder: Path, name: str) -> dict[str, Any]:
-    from engine.errors import OracleError
-    from engine.store.reader import RunReader
-    from engine.summary import finished_rows
-    from oracle_tui.cli.summaries import believed_status
-
-    try:
-        reader = RunReader(folder / name)
-    except OracleError as error:
-        return {
-            "id": name, "status": "missing", "n_done": 0, "n_total": 0,
-            "where": str(error), "workers": [],
-        }  # fmt: skip
-    workers = (reader.config.get("environment") or {}).get("workers") or []
-    executor = str(reader.config.get("executor") or "inline")
+def _record(run: QueuedRun) -> dict[str, Any]:
     return {
-        "id": name,
-        "status": believed_status(folder / name, reader.status),
-        "n_done": len(finished_rows(reader.rows)),
-        "n_total": int(reader.config["n_total"]),
-        "where": f"{executor}, {reader.config.get('device')}",
-        "workers": workers,
+        "id": run.id,
+        "status": run.status,
+        "n_done": run.n_done,
+        "n_total": run.n_total,
+        "where": run.where,
+        "workers": list(run.workers),
+        "process": run.pid,
+        "eta_seconds": run.seconds,
     }
 
 
-def _engine(folder: Path) -> int | None:
-    """Returns the process on this machine that works through the queue, if there is one."""
-    from engine.store.lock import read_holder
-    from engine.waiting import ENGINE_LOCK_NAME
+def _start(folder: Path, at_once: int | None) -> None:
+    from engine.queueing import start_queue
 
-    try:
-        holder = read_holder(folder / ENGINE_LOCK_NAME)
-    except FileNotFoundError:
-        return None
-    return holder.pid if holder is not None and holder.state() == "alive" else None
-
-
-def _start_detached(folder: Path, at_once: int | None) -> None:
-    from engine.folders import ensure_private
-    from engine.waiting import LOG_NAME
-
-    if _engine(folder) is not None:
-        say("The queue is being worked through already.")
-        return
-    ensure_private(folder)
-    log = folder / LOG_NAME
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(log, flags, 0o600)
-    except OSError as error:
-        raise UsageError(f"{log} cannot be written: {error.strerror}.") from error
-    with os.fdopen(descriptor, "ab") as file:
-        subprocess.Popen(
-            _command(folder, at_once),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            env=_environment(),
-            start_new_session=True,
-        )
-    say(f"The queue is worked through in the background; {log} says how it goes.")
-
-
-def _command(folder: Path, at_once: int | None) -> list[str]:
-    count = [] if at_once is None else [str(at_once)]
-    return [sys.executable, "-P", "-m", "engine", "--queue", str(folder.resolve()), *count]
-
-
-def _environment() -> dict[str, str]:
-    from engine.control import package_search_path
-
-    return {**os.environ, "PYTHONPATH": package_search_path()}
+    say(start_queue(folder, at_once))

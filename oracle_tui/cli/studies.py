@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from engine.devices import check_device
-from engine.entries import read_entries
-from engine.errors import UsageError
-from engine.own_scores import CriterionFile, installed_scores, read_criterion
-from engine.placement import check_executor
-from engine.presets import QUICK, find_preset
-from engine.shards import Shard, read_shard
-from engine.spec import WIRINGS, StudySpec
+from engine.orders import Order, read_order
+from engine.presets import QUICK
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, resume_hint, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where a study is worked on, and on which part of it; no number depends on it."""
-
-    device: str = "auto"
-    executor: str = "inline"
-    shard: Shard | None = None
 
 
 @click.command()
@@ -82,23 +66,15 @@ def run(
 
     A preset that is a set of studies runs them one after another.
     """
-    chosen = find_preset(preset) if preset is not None else None
-    files = [read_criterion(Path(path)) for path in criterion]
-    if files:
-        # Whoever names a file wants it measured, beside what else is asked for.
-        asked = entries["scores"] or ",".join(chosen.specs[0].scores if chosen else ())
-        entries["scores"] = ",".join([asked, *(file.score for file in files)])
-    own = [*installed_scores(), *(file.score for file in files)]
-    both = (entries["wiring"] or "").strip() == "both"
-    if both:
-        entries["wiring"] = WIRINGS[0]
-    presets = chosen.each() if chosen else (None,)
-    specs = [read_entries(entries, single, own) for single in presets]
-    part = None if shard is None else read_shard(shard)
-    if both and part:
-        raise UsageError("A shard is of one wiring; run the shards of each wiring by themselves.")
-    where = Where(check_device(device), check_executor(executor), part)
-    return _run(specs, where, files, both=both, detach=detach, as_json=as_json)
+    given = {"preset": preset, **entries}
+    order = read_order(
+        {name: [value] for name, value in given.items() if value is not None},
+        device=device,
+        executor=executor,
+        shard=shard,
+        criteria=criterion,
+    )
+    return _run(order, detach=detach, as_json=as_json)
 
 
 @click.command()
@@ -106,7 +82,7 @@ def run(
 def demo() -> int:
     """Run the quick preset, in the app where there is a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _run(QUICK.specs, Where(), detach=False, as_json=False, picture=True)
+        return _run(Order((QUICK.specs,)), detach=False, as_json=False, picture=True)
     from engine.control import create_run, start_engine
     from oracle_tui.app import run_app
 
@@ -116,34 +92,10 @@ def demo() -> int:
     return run_app(folder.parent, open_run=folder.name, mouse=not no_mouse)
 
 
-def _run(
-    specs: Sequence[StudySpec],
-    where: Where,
-    criteria: Sequence[CriterionFile] = (),
-    *,
-    both: bool = False,
-    detach: bool,
-    as_json: bool,
-    picture: bool = False,
-) -> ExitCode:
-    from engine.control import create_pair, create_run, start_engine
+def _run(order: Order, *, detach: bool, as_json: bool, picture: bool = False) -> ExitCode:
+    from engine.control import start_engine
 
-    runs_folder, folders = chosen_runs_folder(), list[Path]()
-    for spec in specs:
-        if both:
-            folders += create_pair(
-                runs_folder, spec, where.device, criteria, executor=where.executor
-            )
-            continue
-        folder = create_run(
-            runs_folder,
-            spec,
-            where.device,
-            criteria,
-            executor=where.executor,
-            shard=where.shard,
-        )
-        folders.append(folder)
+    folders = list(order.make(chosen_runs_folder()))
     if not as_json:
         for folder in folders:
             print_line(folder.name)

@@ -91,9 +91,12 @@ def _title(node: DOMNode, below: Screen[object]) -> str:
         return "This screen"
     if node is below.app:
         return "Everywhere"
-    return {"KeyTable": "Table", "ScatterPlot": "Scatter", "LinePlot": "Line plot"}.get(
-        type(node).__name__, type(node).__name__
-    )
+    return {
+        "KeyTable": "Table",
+        "Asks": "Choice",
+        "ScatterPlot": "Scatter",
+        "LinePlot": "Line plot",
+    }.get(type(node).__name__, type(node).__name__)
 
 
 def _table(rows: list[tuple[str, str]]) -> Table:

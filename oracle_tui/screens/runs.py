@@ -63,6 +63,8 @@ class RunsScreen(ActingScreen):
                 tooltip="Sort the other way round"),
         Binding("c", "compare", "Compare", id="runs.compare",
                 tooltip="Compare the selected runs"),
+        Binding("a", "enqueue", "Enqueue", id="runs.enqueue", show=False,
+                tooltip="Put the selected runs at the end of the queue (Q shows it)"),
         Binding("escape", "unfilter", "Clear filter", id="runs.unfilter", show=False,
                 tooltip="Show all runs again"),
     ]  # fmt: skip
@@ -395,6 +397,20 @@ class RunsScreen(ActingScreen):
     def action_stop(self) -> None:
         """Stop the chosen runs, after asking."""
         self.stop([_target(row) for row in self.chosen])
+
+    def action_enqueue(self) -> None:
+        """Put the chosen runs at the end of the queue."""
+        paths, runs_dir = [row.path for row in self.chosen], self.oracle_app.runs_dir
+
+        def work() -> str:
+            from engine.queueing import add_runs
+
+            names = add_runs(runs_dir, paths)
+            what = names[0] if len(names) == 1 else f"{len(names)} runs"
+            return f"{what} put at the end of the queue; Q shows it."
+
+        if paths:
+            self.act(work)
 
     def action_delete(self) -> None:
         """Delete the chosen runs, after asking."""

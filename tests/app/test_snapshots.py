@@ -103,19 +103,6 @@ def test_help(
 
 
 @sizes
-def test_new_run(snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]) -> None:
-    assert snap_compare(make_app(), terminal_size=size, run_before=keys("n"))
-
-
-@sizes
-def test_new_run_with_a_mistake(
-    snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]
-) -> None:
-    presses = ("n", "tab", "tab", "tab", "tab", "end", "backspace", "x")
-    assert snap_compare(make_app(), terminal_size=size, run_before=keys(*presses))
-
-
-@sizes
 @pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
 def test_run_done(
     snap_compare: Compare,

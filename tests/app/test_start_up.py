@@ -19,6 +19,7 @@ from oracle_tui.screens.runs import RunsScreen
 
 HEAVY = {HEAVY!r}
 found = {{"import": [name for name in HEAVY if name in sys.modules]}}
+from oracle_tui.screens.new_run import NewRunScreen
 
 def look(moment):
     found[moment] = [name for name in HEAVY if name in sys.modules]
@@ -32,8 +33,16 @@ def looked_begin(screen):
 def looked_warm(screen):
     warm(screen)
     look("warm")
+    screen.action_new()
+
+def looked_judged(screen, message):
+    judged(screen, message)
+    look("form")
+    assert screen.order is not None
     screen.app.exit()
 
+judged = NewRunScreen.on_new_run_screen_judged
+NewRunScreen.on_new_run_screen_judged = looked_judged
 RunsScreen._begin, RunsScreen.on_runs_screen_warm = looked_begin, looked_warm
 OracleApp(Path(sys.argv[1]), config=Config()).run(headless=True, size=(80, 24))
 print(json.dumps(found))
@@ -52,4 +61,4 @@ def test_heavy_imports_come_after_the_first_paint_and_torch_never(tmp_path: Path
     assert found["import"] == []
     assert found["first paint"] == []
     assert set(found["warm"]) >= {"scipy", "h5py", "plotext", "numpy"}
-    assert not {"torch", "torchvision", "timm", "numba"} & set(found["warm"])
+    assert not {"torch", "torchvision", "timm", "numba"} & set(found["form"])
