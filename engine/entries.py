@@ -15,6 +15,7 @@ from engine.errors import UsageError
 from engine.model_info import listed
 from engine.presets import Preset
 from engine.recipe import Recipe
+from engine.recipe_text import changed
 from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
 from engine.spec import SpecError, StudySpec
@@ -34,7 +35,7 @@ FIELDS = (
 )
 
 # What the command line has beyond the form; there it comes from the preset.
-OPTIONS = ("scores", "search", "precision")
+OPTIONS = ("scores", "search", "precision", "recipe", "pretrain_recipe")
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -128,6 +129,8 @@ def _read(
             ("pretrain_epochs", base.pretrain if base else model.pretrain),
         )
     }
+    for field, option in (("epochs", "recipe"), ("pretrain_epochs", "pretrain_recipe")):
+        recipes[field] = take(option, partial(changed, recipes[field]), recipes[field])
     same_space = base is not None and (base.layers, base.ratios) == (layers, ratios)
     fallback = base.candidates if base and same_space else "default"
     candidates = take("candidates", _candidates, fallback)

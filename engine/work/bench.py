@@ -202,7 +202,11 @@ def _kind(
 
     A run keeps to one kind, because kinds round differently.
     """
-    kinds = possible_kinds(spec.model_info, _kept(spec), data, spec.precision)
+    kinds = possible_kinds(spec.model_info, _kept(spec), data, spec.precision, spec.retrain)
+    plain = possible_kinds(spec.model_info, _kept(spec), data, spec.precision)
+    if plain[0] not in kinds:
+        beyond = " and ".join(spec.retrain.beyond_plain)
+        writer.log(f"packs of kind {plain[0]} know no {beyond}; computing with {kinds[0]}")
     before = writer.config.get("environment")
     if isinstance(before, dict) and before.get("pack") in kinds:
         return str(before["pack"])

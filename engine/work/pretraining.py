@@ -27,6 +27,7 @@ from engine.spec import StudySpec
 from engine.work.augment import pretrain_draws
 from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
+from engine.work.mixing import pretrain_mixes
 from engine.work.models import build_model
 from engine.work.packs import Pack, make_pack, network_of
 from engine.work.tensor_files import load_tensors, save_tensors
@@ -217,9 +218,11 @@ def _train(
     for epoch in range(recipe.epochs):
         order = pretrain_order(spec.seed, epoch, count)
         draws = pretrain_draws(spec.seed, epoch, count) if data.augmented else None
+        mixes = pretrain_mixes(spec.seed, epoch, recipe, count)
         for start in range(0, count, piece):
             moved = None if draws is None else draws.part(start, start + piece)
-            pack.train(order[start : start + piece], recipe.rate_at(epoch), moved)
+            mixed = None if mixes is None else mixes.part(start, start + piece)
+            pack.train(order[start : start + piece], recipe.rate_at(epoch), moved, mixed)
             checkpoint()
         test = pack.evaluate("test")
         loss, accuracy = float(test.loss[0]), float(test.accuracy[0])

@@ -57,6 +57,13 @@ class Where:
     metavar="greedy|swap[,...]",
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
 )
+@click.option(
+    "--recipe",
+    metavar="KEY=VALUE[,...]",
+    help="Retrain otherwise: lr, drops, schedule, warmup, optimizer, momentum, weight_decay, "
+    "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/recipes.md.",
+)
+@click.option("--pretrain-recipe", metavar="KEY=VALUE[,...]", help="The same for the base network.")
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
     "--executor",

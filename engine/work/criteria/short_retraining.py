@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.work.augment import seeded_draws
 from engine.work.bench import Pruned
 from engine.work.criteria.subject import Scores, Subject, Tell
+from engine.work.mixing import seeded_mixes
 from engine.work.packs import make_pack
 from engine.work.retraining import train_epoch
 from engine.work.surgery import candidate_states
@@ -77,5 +78,9 @@ def _retrain(
         draws = None
         if bench.data.augmented:
             draws = seeded_draws(subject.seed("short", "augment", epochs, epoch), len(order))
-        found = train_epoch(pack, recipe, epoch, order, lambda samples: between(), draws=draws)
+        seed = subject.seed("short", "mixing", epochs, epoch)
+        mixes = seeded_mixes(seed, recipe, len(order))
+        found = train_epoch(
+            pack, recipe, epoch, order, lambda samples: between(), draws=draws, mixes=mixes
+        )
     return found
