@@ -19,6 +19,7 @@ from engine.recipe_text import changed
 from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
 from engine.spec import SpecError, StudySpec
+from engine.weights import read_weights
 
 # Entries in the order of the form; the command line has a flag for each.
 FIELDS = (
@@ -35,7 +36,7 @@ FIELDS = (
 )
 
 # What the command line has beyond the form; there it comes from the preset.
-OPTIONS = ("scores", "search", "precision", "recipe", "pretrain_recipe")
+OPTIONS = ("scores", "search", "precision", "recipe", "pretrain_recipe", "weights", "tune")
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -140,6 +141,13 @@ def _read(
         base.scores if base else BASE_SCORES,
     )
     search = take("search", _names, base.search if base and same_space else ())
+    weights = take(
+        "weights",
+        lambda text: read_weights(text, tuned=bool(typed["tune"])),
+        base.weights if base else None,
+    )
+    if typed["tune"] and not typed["weights"]:
+        problems.append(SpecError("weights", "--tune needs --weights, which it trains on from."))
     if problems:
         return problems, None
     try:
@@ -158,6 +166,7 @@ def _read(
             seed=seed,
             scores=scores,
             search=search,
+            weights=weights,
             precision=typed["precision"].lower() or (base.precision if base else "float32"),
         )
     except SpecError as error:

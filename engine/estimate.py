@@ -58,7 +58,7 @@ def study_work(spec: StudySpec) -> float:
     pretraining = whole_model * _passes(spec) * spec.pretrain.epochs
     short = sum({retraining_epochs(score) or 0 for score in spec.scores})
     whole = spec.rows + spec.rows / spec.repeats * short / spec.retrain.epochs
-    return pretraining + retraining_work(spec) * whole
+    return pretraining * spec.pretrains + retraining_work(spec) * whole
 
 
 def retraining_work(spec: StudySpec) -> float:

@@ -23,6 +23,7 @@ from engine.scores import (
     retraining_epochs,
 )
 from engine.space import CandidateSpace, candidate_space, pruned_count
+from engine.weights import Weights, require_offered
 
 WIRINGS = ("correct", "released")
 PRECISIONS = ("float32", "bf16")
@@ -66,6 +67,7 @@ class StudySpec:
         scores: What is measured before retraining, the base scores first; `name@digest` where it
             is a file's.
         search: Ways of `SEARCHES` to look for the oracle beside the sample.
+        weights: What the base network begins with, where it is not trained from scratch.
         facts: The model's facts where it is none of the catalog's, so that the spec says all that
             a reader needs on any machine. Looked up where not given; None for the catalog's.
     """
@@ -84,6 +86,7 @@ class StudySpec:
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
     facts: ModelInfo | None = None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
@@ -121,6 +124,8 @@ class StudySpec:
             )
         if not 0 <= self.seed < 2**63:
             raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
+        if self.weights is not None and self.weights.of_library:
+            _checked("weights", lambda _: require_offered(info.family, info.title), None)
         self._check_scores(info)
         space = _checked("candidates", self._space, None)
         self._check_search()
@@ -140,6 +145,11 @@ class StudySpec:
     def dataset_info(self) -> DatasetInfo:
         """The data set's facts."""
         return find_dataset(self.dataset)
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the base network is trained, and not taken as it is given."""
+        return self.weights is None or self.weights.tuned
 
     @property
     def space(self) -> CandidateSpace:
@@ -213,6 +223,7 @@ class StudySpec:
             "scores": list(self.scores),
             "search": list(self.search),
             **({"facts": self.facts.to_json()} if self.facts else {}),
+            **({"weights": self.weights.to_json()} if self.weights else {}),
         }
 
     @classmethod
@@ -227,6 +238,7 @@ class StudySpec:
             fields = dict(data)
             candidates = fields.pop("candidates")
             facts = fields.pop("facts", None)
+            weights = fields.pop("weights", None)
             spec = cls(
                 model=str(fields.pop("model")),
                 dataset=str(fields.pop("dataset")),
@@ -242,6 +254,7 @@ class StudySpec:
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
                 facts=None if facts is None else ModelInfo.from_json(facts),
+                weights=None if weights is None else Weights.from_json(weights),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from engine import __version__
-from engine.errors import UsageError
+from engine.errors import RunFailure, UsageError
 from engine.gpus import choose, this_user, visible_gpus
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
@@ -150,7 +150,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
     kind = _kind(spec, data, threads, writer, session)
-    session.stage("pretraining", spec.pretrain.epochs, "epochs")
+    session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 
     def trained(epochs: int) -> None:
         session.say(stage_done=epochs)
@@ -163,7 +163,13 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         checkpoint=session.checkpoint,
         note=writer.log,
     )
-    origin = "from the cache" if base.cached else "trained"
+    known = writer.config.get("base_digest")
+    if spec.weights is not None and known not in (None, base.digest):
+        raise RunFailure(
+            "The weights are not those that this run was begun with; put the old ones back, or "
+            "make a new run."
+        )
+    origin = "from the cache" if base.cached else "trained" if spec.pretrains else "as given"
     writer.log(f"base network {origin}: test accuracy {base.test_acc:.4f}, key {base.key}")
     bench = Bench(spec, device, threads, data, base, plan, kind=kind)
     writer.config = {

@@ -64,6 +64,12 @@ class Where:
     "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/recipes.md.",
 )
 @click.option("--pretrain-recipe", metavar="KEY=VALUE[,...]", help="The same for the base network.")
+@click.option(
+    "--weights",
+    metavar="FILE|pretrained[:TAG]",
+    help="Prune this network: a state_dict or safetensors, or the library's own weights.",
+)
+@click.option("--tune", is_flag=True, help="First train it on, by the pretraining recipe.")
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
     "--executor",
@@ -82,6 +88,7 @@ def run(
     executor: str,
     shard: str | None,
     detach: bool,
+    tune: bool,
     as_json: bool,
     **entries: str | None,
 ) -> ExitCode:
@@ -96,6 +103,7 @@ def run(
         asked = entries["scores"] or ",".join(chosen.specs[0].scores if chosen else ())
         entries["scores"] = ",".join([asked, *(file.score for file in files)])
     own = [*installed_scores(), *(file.score for file in files)]
+    entries["tune"] = "yes" if tune else None
     both = (entries["wiring"] or "").strip() == "both"
     if both:
         entries["wiring"] = WIRINGS[0]
