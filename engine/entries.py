@@ -36,7 +36,17 @@ FIELDS = (
 )
 
 # What the command line has beyond the form; there it comes from the preset.
-OPTIONS = ("scores", "search", "precision", "recipe", "pretrain_recipe", "weights", "tune")
+OPTIONS = (
+    "scores",
+    "search",
+    "precision",
+    "recipe",
+    "pretrain_recipe",
+    "weights",
+    "tune",
+    "granularity",
+    "scope",
+)
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -132,15 +142,22 @@ def _read(
     }
     for field, option in (("epochs", "recipe"), ("pretrain_epochs", "pretrain_recipe")):
         recipes[field] = take(option, partial(changed, recipes[field]), recipes[field])
-    same_space = base is not None and (base.layers, base.ratios) == (layers, ratios)
+    granularity = typed["granularity"].lower() or (base.granularity if base else "filters")
+    masked = granularity == "weights"
+    same_space = base is not None and (base.layers, base.ratios, base.granularity) == (
+        layers,
+        ratios,
+        granularity,
+    )
     fallback = base.candidates if base and same_space else "default"
     candidates = take("candidates", _candidates, fallback)
     scores = take(
         "scores",
-        lambda text: read_scores(text, model.family, own_scores),
+        lambda text: read_scores(text, model.family, own_scores, of_weights=masked),
         base.scores if base else BASE_SCORES,
     )
-    search = take("search", _names, base.search if base and same_space else ())
+    usual = ("l1",) if masked else ()
+    search = take("search", _names, base.search if base and same_space else usual)
     weights = take(
         "weights",
         lambda text: read_weights(text, tuned=bool(typed["tune"])),
@@ -152,7 +169,7 @@ def _read(
         return problems, None
     try:
         if candidates == "default":
-            candidates = _default_sample(model, layers, ratios, seed)
+            candidates = DEFAULT_SAMPLE if masked else _default_sample(model, layers, ratios, seed)
         spec = StudySpec(
             model=model.name,
             dataset=dataset.name,
@@ -167,6 +184,8 @@ def _read(
             scores=scores,
             search=search,
             weights=weights,
+            granularity=granularity,
+            scope=typed["scope"].lower() or (base.scope if base and same_space else "layer"),
             precision=typed["precision"].lower() or (base.precision if base else "float32"),
         )
     except SpecError as error:
@@ -188,6 +207,8 @@ def _default_sample(
 
 
 def _names(text: str) -> tuple[str, ...]:
+    if text.strip().lower() == "none":
+        return ()
     return tuple(part.strip() for part in text.replace("+", ",").split(",") if part.strip())
 
 

@@ -63,12 +63,8 @@ def study_work(spec: StudySpec) -> float:
 
 def retraining_work(spec: StudySpec) -> float:
     """Returns the multiply-adds of one retraining of one candidate with its evaluations."""
-    kept = {
-        layer: spec.model_info.layer(layer).filters - count
-        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
-    }
     return (
-        multiply_adds(spec.model_info, kept, spec.dataset_info.classes)
+        multiply_adds(spec.model_info, spec.kept, spec.dataset_info.classes)
         * _passes(spec)
         * spec.retrain.epochs
     )

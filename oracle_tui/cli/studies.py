@@ -37,7 +37,7 @@ class Where:
 @click.option("--model", metavar="M", help="Model; see `oracle-tui models`.")
 @click.option("--dataset", metavar="D", help="Data set; see `oracle-tui datasets`.")
 @click.option("--layers", metavar="L[,L]", help="Layers to prune, for example conv1,conv2.")
-@click.option("--ratio", metavar="R", help="Share of filters removed, or one for each layer.")
+@click.option("--ratio", metavar="R", help="Share that is removed, or one for each layer.")
 @click.option("--candidates", metavar="all|N", help="All candidates, or a sample of N.")
 @click.option("--repeats", metavar="R", help="Retrainings of each candidate.")
 @click.option("--epochs", metavar="E", help="Epochs of each retraining.")
@@ -54,7 +54,7 @@ class Where:
 )
 @click.option(
     "--search",
-    metavar="greedy|swap[,...]",
+    metavar="greedy|swap[,...]|l1|none",
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
 )
 @click.option(
@@ -70,6 +70,10 @@ class Where:
     help="Prune this network: a state_dict or safetensors, or the library's own weights.",
 )
 @click.option("--tune", is_flag=True, help="First train it on, by the pretraining recipe.")
+@click.option("--granularity", metavar="filters|weights", help="What is pruned, and stays so.")
+@click.option(
+    "--scope", metavar="layer|global", help="Of weights: the ratio of each layer, or all."
+)
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
     "--executor",

@@ -256,7 +256,7 @@ def test_weights_of_libraries_are_their_own_files(
     with pytest.raises(UsageError, match="tell 1,000 classes apart"):
         given_state(spec, build_model(info, 10).state_dict(), 10, lambda line: None)
     (folder / "resnet18-f37072fd.pth").unlink()
-    with pytest.raises(UsageError, match="cannot be had .*--weights FILE") as caught:
+    with pytest.raises(UsageError, match=r"cannot be had .*--weights FILE") as caught:
         given_state(spec, theirs, 1_000, lambda line: None)
     assert "\n" not in str(caught.value)
     unknown = spec.with_(weights=Weights("pretrained:BEST"))
