@@ -110,8 +110,8 @@ class StackedStep:
     ) -> None:
         """Takes the parameters (K, ...), which steps change in place; masks as for `Trainer`."""
         self._parameters, self._recipe = parameters, recipe
-        self._kept = {
-            name: mask.to(parameters[name].device) for name, mask in (masks or {}).items()
+        self._gone = {
+            name: ~mask.to(parameters[name].device) for name, mask in (masks or {}).items()
         }
         first = next(iter(parameters.values()))
         self._moments = {
@@ -138,7 +138,7 @@ class StackedStep:
         """
         recipe = self._recipe
         masked = {
-            name: gradient.where(self._kept[name], 0) if name in self._kept else gradient
+            name: gradient.masked_fill(self._gone[name], 0) if name in self._gone else gradient
             for name, gradient in gradients.items()
         }
         if recipe.clip:
