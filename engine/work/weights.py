@@ -56,7 +56,7 @@ def given_state(
         what = f"The pretrained weights of {spec.model_info.title}"
     else:
         found = read_state(Path(spec.weights.source), spec.weights)
-        what = spec.weights.source
+        what = f"The weights {spec.weights.source}"
     return _fitting(what, found, initial, spec, classes)
 
 
