@@ -38,7 +38,7 @@ class Masking:
         """
         self._space, self._base = space, base
         self.tensors = {layer: weight_tensors(plan[layer], base) for layer in layers}
-        found = tuple(len(self.flat(base, layer)) for layer in layers)
+        found = tuple(sum(base[n].numel() for n in self.tensors[layer]) for layer in layers)
         if found != space.weights:
             raise UsageError(
                 f"The layers have {found} weights here, not {space.weights}; make the study again "
