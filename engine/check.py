@@ -255,14 +255,13 @@ def _study_findings(reader: RunReader) -> Iterator[Finding]:
         candidate
         for candidate in np.unique(rows["candidate"]).tolist()
         if candidate < len(spec.space) + len(spec.search)
-        and not same_filters(reader.pruned(candidate), filters_of(spec, config, candidate))
+        and not same_pruned(spec, reader.pruned(candidate), filters_of(spec, config, candidate))
     ]
     if wrong:
         named = ", ".join(map(str, wrong[:_NAMED]))
         more = f" and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
-        yield Finding(
-            "error", f"filters that are not those of the spec's candidate: {named}{more}."
-        )
+        what = "seeds or checksums of masks" if spec.masked else "filters"
+        yield Finding("error", f"{what} that are not those of the spec's candidate: {named}{more}.")
     finished = int(np.count_nonzero(rows["status"] >= RowStatus.DONE))
     if reader.status == "done" and finished < n_rows:
         yield Finding("error", f"it is done, but {finished:,} of {n_rows:,} rows are finished.")
@@ -301,6 +300,18 @@ def filters_of(
 def same_filters(stored: list[list[int]], wanted: tuple[tuple[int, ...], ...]) -> bool:
     """Tells whether the stored pruned filters are just those of a candidate."""
     return [sorted(layer) for layer in stored] == [sorted(layer) for layer in wanted]
+
+
+def same_pruned(
+    spec: StudySpec, stored: list[list[int]], wanted: tuple[tuple[int, ...], ...]
+) -> bool:
+    """Tells whether what is stored of a candidate is right: its filters, or its masks' records.
+
+    A record is regenerated with its mask from the seed, so that its checksum is verified.
+    """
+    if spec.masked:
+        return stored == [list(record) for record in wanted]
+    return same_filters(stored, wanted)
 
 
 def _summary_findings(reader: RunReader) -> Iterator[Finding]:

@@ -66,6 +66,8 @@ def beside_the_paper(run: RunAnalysis) -> BesideThePaper | None:
     facts = run.facts
     if facts.model is None or facts.dataset is None or len(set(facts.ratios)) != 1:
         return None
+    if facts.spec is not None and facts.spec.masked:
+        return None  # the panels are of filters
     dataset = _as_published(facts.dataset)
     panel = find_panel(
         _panels(),

@@ -115,6 +115,7 @@ def run_name(spec: StudySpec) -> str:
     """Returns the name a run of this spec gets; it names a folder, so `_` stands for `+`."""
     model = spec.model_info.title if spec.facts else spec.model
     what = f"{model}-{spec.dataset}-{spec.layers_text}-{spec.ratio_text}"
+    what += "-of-weights" if spec.masked else ""
     return f"{spec.hash[:6]}-{_NOT_IN_NAMES.sub('_', what)[:80]}"
 
 

@@ -23,7 +23,7 @@ from engine.folders import cache_folder, ensure_private
 from engine.model_info import ModelInfo
 
 # Raise it when a change of code changes what is found in a model.
-_VERSION = 1
+_VERSION = 2
 _LIBRARIES = ("torch", "torchvision", "timm", "torch-pruning")
 _SECONDS = 900
 _LOOK_SECONDS = 0.2

@@ -15,9 +15,11 @@ from engine.errors import UsageError
 from engine.model_info import listed
 from engine.presets import Preset
 from engine.recipe import Recipe
+from engine.recipe_text import changed
 from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
 from engine.spec import SpecError, StudySpec
+from engine.weights import read_weights
 
 # Entries in the order of the form; the command line has a flag for each.
 FIELDS = (
@@ -34,7 +36,17 @@ FIELDS = (
 )
 
 # What the command line has beyond the form; there it comes from the preset.
-OPTIONS = ("scores", "search", "precision")
+OPTIONS = (
+    "scores",
+    "search",
+    "precision",
+    "recipe",
+    "pretrain_recipe",
+    "weights",
+    "tune",
+    "granularity",
+    "scope",
+)
 
 
 def entries_of(spec: StudySpec) -> dict[str, str]:
@@ -130,20 +142,36 @@ def _read(
             ("pretrain_epochs", base.pretrain if base else model.pretrain),
         )
     }
-    same_space = base is not None and (base.layers, base.ratios) == (layers, ratios)
+    for field, option in (("epochs", "recipe"), ("pretrain_epochs", "pretrain_recipe")):
+        recipes[field] = take(option, partial(changed, recipes[field]), recipes[field])
+    granularity = typed["granularity"].lower() or (base.granularity if base else "filters")
+    masked = granularity == "weights"
+    same_space = base is not None and (base.layers, base.ratios, base.granularity) == (
+        layers,
+        ratios,
+        granularity,
+    )
     fallback = base.candidates if base and same_space else "default"
     candidates = take("candidates", _candidates, fallback)
     scores = take(
         "scores",
-        lambda text: read_scores(text, model.family, own_scores),
+        lambda text: read_scores(text, model.family, own_scores, of_weights=masked),
         base.scores if base else BASE_SCORES,
     )
-    search = take("search", _searches, base.search if base and same_space else ())
+    usual = ("l1",) if masked else ()
+    search = take("search", _searches, base.search if base and same_space else usual)
+    weights = take(
+        "weights",
+        lambda text: read_weights(text, tuned=bool(typed["tune"])),
+        base.weights if base else None,
+    )
+    if typed["tune"] and not typed["weights"]:
+        problems.append(SpecError("weights", "--tune needs --weights, which it trains on from."))
     if problems:
         return problems, None
     try:
         if candidates == "default":
-            candidates = _default_sample(model, layers, ratios, seed)
+            candidates = DEFAULT_SAMPLE if masked else _default_sample(model, layers, ratios, seed)
         spec = StudySpec(
             model=model.name,
             dataset=dataset.name,
@@ -157,6 +185,9 @@ def _read(
             seed=seed,
             scores=scores,
             search=search,
+            weights=weights,
+            granularity=granularity,
+            scope=typed["scope"].lower() or (base.scope if base and same_space else "layer"),
             precision=typed["precision"].lower() or (base.precision if base else "float32"),
         )
     except SpecError as error:
@@ -183,7 +214,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _searches(text: str) -> tuple[str, ...]:
     """Reads ways to search; `none` is no search where the preset has one."""
-    return () if text.lower() == "none" else _names(text)
+    return () if text.strip().lower() == "none" else _names(text)
 
 
 # Layers, each with the ratio written behind it, if there is one.

@@ -58,17 +58,13 @@ def study_work(spec: StudySpec) -> float:
     pretraining = whole_model * _passes(spec) * spec.pretrain.epochs
     short = sum({retraining_epochs(score) or 0 for score in spec.scores})
     whole = spec.rows + spec.rows / spec.repeats * short / spec.retrain.epochs
-    return pretraining + retraining_work(spec) * whole
+    return pretraining * spec.pretrains + retraining_work(spec) * whole
 
 
 def retraining_work(spec: StudySpec) -> float:
     """Returns the multiply-adds of one retraining of one candidate with its evaluations."""
-    kept = {
-        layer: spec.model_info.layer(layer).filters - count
-        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
-    }
     return (
-        multiply_adds(spec.model_info, kept, spec.dataset_info.classes)
+        multiply_adds(spec.model_info, spec.kept, spec.dataset_info.classes)
         * _passes(spec)
         * spec.retrain.epochs
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.errors import UsageError
-from engine.space import count_text
 from engine.spec import WIRINGS, StudySpec
 
 _MAX_TEXT = 200
@@ -153,7 +152,8 @@ def facts_of(config: Mapping[str, Any]) -> StudyFacts:
 def _from_spec(spec: StudySpec) -> StudyFacts:
     layers = spec.layers_text
     return StudyFacts(
-        title=" · ".join((spec.model_info.title, spec.dataset, layers, spec.ratio_text)),
+        title=" · ".join((spec.model_info.title, spec.dataset, layers, spec.ratio_text))
+        + (" of the weights" if spec.masked else ""),
         model=spec.model,
         dataset=spec.dataset,
         layers=spec.layers,
@@ -168,11 +168,12 @@ def _from_spec(spec: StudySpec) -> StudyFacts:
             "layers": layers,
             "ratio": spec.ratio_text,
             "candidates": len(spec.space),
-            "candidates_in_all": _countable(spec.space.total),
+            "candidates_in_all": spec.space.in_all(),
             "repeats": spec.repeats,
             "epochs": spec.retrain.epochs,
             "pretrain_epochs": spec.pretrain.epochs,
             "wiring": spec.wiring,
+            **({"granularity": spec.granularity, "scope": spec.scope} if spec.masked else {}),
             "seed": spec.seed,
             "spec_hash": spec.hash,
             "origin": None,
@@ -209,11 +210,6 @@ def _from_origin(origin: Origin) -> StudyFacts:
             "origin": origin.source,
         },
     )
-
-
-def _countable(count: int) -> int | str:
-    """A count that a column of integers can hold, or else its size in words."""
-    return count if count < 1 << 63 else count_text(count)
 
 
 def _optional(kind: Any, value: Any) -> Any:

@@ -33,12 +33,15 @@ class LayerInfo:
         kind: What one of them is: "filters", "groups" (of a grouped convolution), "neurons" (of a
             linear layer), "heads" (of attention) or "dimensions" (of a transformer's embedding).
         members: The other layers that lose their filters along with it.
+        weights: How many single weights the layer and its members have, without biases and norms;
+            0 where nobody has counted.
     """
 
     name: str
     filters: int
     kind: str = "filters"
     members: tuple[str, ...] = ()
+    weights: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class ModelInfo:
             "size": self.size,
             "layers": [
                 [layer.name, layer.filters, layer.kind, list(layer.members)]
+                + [layer.weights] * (layer.weights > 0)
                 for layer in self.layers
             ],
             "hidden": list(self.hidden),
@@ -189,10 +193,7 @@ class ModelInfo:
                 family=_text(data["family"]),
                 channels=_count(data["channels"]),
                 size=_count(data["size"]),
-                layers=tuple(
-                    LayerInfo(_text(name), _count(filters), _text(kind), tuple(map(_text, members)))
-                    for name, filters, kind, members in _bounded(data["layers"], _MAX_LAYERS)
-                ),
+                layers=tuple(_layer(*row) for row in _bounded(data["layers"], _MAX_LAYERS)),
                 hidden=tuple(map(_count, _bounded(data["hidden"], _MAX_LAYERS))),
                 pretrain=Recipe.from_json(data["pretrain"]),
                 retrain=Recipe.from_json(data["retrain"]),
@@ -240,6 +241,11 @@ def listed(names: list[str], most: int = 30) -> str:
     """Returns names as an enumeration, cut where it would fill the screen."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _layer(name: Any, filters: Any, kind: Any, members: Any, weights: Any = 0) -> LayerInfo:
+    named = tuple(map(_text, members))
+    return LayerInfo(_text(name), _count(filters), _text(kind), named, _count(weights, 0))
 
 
 def _text(value: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Self
 
 from engine.catalog import DATASETS, MODELS
 from engine.errors import UsageError
-from engine.recipe import LENET_PRETRAIN, LENET_RETRAIN, Recipe
+from engine.recipe import LENET_PRETRAIN, LENET_RETRAIN, VIT_RETRAIN, Recipe
 from engine.spec import StudySpec
+from engine.weights import PRETRAINED, Weights
 
 RATIOS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LAYERS = ("conv1", "conv2", "conv3")
@@ -37,6 +38,7 @@ class Draft:
         repeats: Retrainings of each candidate.
         pretrain: Recipe of the base network.
         retrain: Recipe of each candidate.
+        weights: "pretrained" where the base network has a library's weights.
         label: What the layers are called in the study's name; "" for their own names.
         needs: What no spec can say yet, in words.
     """
@@ -49,6 +51,7 @@ class Draft:
     repeats: int = 3
     pretrain: Recipe = LENET_PRETRAIN
     retrain: Recipe = LENET_RETRAIN
+    weights: str = ""
     label: str = ""
     needs: tuple[str, ...] = ()
 
@@ -81,6 +84,7 @@ class Draft:
             repeats=self.repeats,
             pretrain=self.pretrain,
             retrain=self.retrain,
+            weights=Weights(self.weights) if self.weights else None,
         )
 
     def with_(self, **changes: object) -> Self:
@@ -141,7 +145,6 @@ VGG19 = Draft(
     label="all",
 )
 # The base networks of these are torchvision's, so their pretraining recipes stand for nothing.
-_WEIGHTS = "torchvision's weights as the base network"
 RESNET18 = Draft(
     "resnet18",
     "imagenet",
@@ -150,8 +153,8 @@ RESNET18 = Draft(
     candidates=160,
     repeats=1,
     retrain=Recipe(30, 0.01, ((10, 0.001), (20, 1e-4))),
+    weights=PRETRAINED,
     label="conv1",
-    needs=(_WEIGHTS,),
 )
 RESNET50 = Draft(
     "resnet50",
@@ -161,22 +164,19 @@ RESNET50 = Draft(
     candidates=20,
     repeats=1,
     retrain=Recipe(9, 0.08, ((3, 0.008), (6, 8e-4))),
+    weights=PRETRAINED,
     label="inner",
-    needs=(_WEIGHTS,),
 )
 VIT = Draft(
-    "vit-b-16",
+    "vit-b16",
     "imagenet",
     "*",
     0.5,
     repeats=1,
-    retrain=Recipe(300, 1.5e-4, weight_decay=0.3, batch_size=128),
+    retrain=VIT_RETRAIN,
+    weights=PRETRAINED,
     label="all",
-    needs=(
-        _WEIGHTS,
-        "AdamW, cosine schedule, label smoothing, mixup and cutmix in a recipe",
-        "the number of draws, which is not published",
-    ),
+    needs=("the number of draws, which is not published",),
 )
 LARGE = (RESNET56, VGG19, RESNET18, RESNET50, VIT)
 

@@ -120,12 +120,28 @@ def is_well_formed(score: str) -> bool:
     return bool(_WELL_FORMED.match(score))
 
 
+# Scores that single weights have not, or have under another name.
+_NOT_OF_WEIGHTS = {
+    "l2": "the norm of one weight is its l1",
+    "fpgm": "it compares filters with each other",
+    "bn_scale": "a BatchNorm scales whole filters",
+    "taylor": "of one weight it is its snip",
+}
+
+
+def why_not_of_weights(score: str) -> str:
+    """Returns why a score is not measured of candidates of single weights; "" where it is."""
+    return _NOT_OF_WEIGHTS.get(score, "")
+
+
 def applies(info: ScoreInfo, family: str) -> bool:
     """Tells whether a score exists for models of a family."""
     return not (info.needs_batchnorm and family in _WITHOUT_BATCHNORM)
 
 
-def read_scores(text: str, family: str, own: Iterable[str] = ()) -> tuple[str, ...]:
+def read_scores(
+    text: str, family: str, own: Iterable[str] = (), *, of_weights: bool = False
+) -> tuple[str, ...]:
     """Returns the scores a person asked for, in one order whatever the order they were typed in.
 
     The base scores are always among them. `all` means every score that ships and exists for the
@@ -135,6 +151,7 @@ def read_scores(text: str, family: str, own: Iterable[str] = ()) -> tuple[str, .
         text: Names between commas, or `all`.
         family: The model's family.
         own: Scores of installed packages, and of files as `name@digest`.
+        of_weights: Whether candidates lose single weights; `all` leaves out what is not for them.
 
     Raises:
         UsageError: There is no such score, or not for this model.
@@ -144,7 +161,11 @@ def read_scores(text: str, family: str, own: Iterable[str] = ()) -> tuple[str, .
     for part in filter(None, (part.strip() for part in text.split(","))):
         name = part.replace("-", "_")
         if name.lower() == "all":
-            wanted |= dict.fromkeys(n for n, info in SCORES.items() if applies(info, family))
+            wanted |= dict.fromkeys(
+                n
+                for n, info in SCORES.items()
+                if applies(info, family) and not (of_weights and why_not_of_weights(n))
+            )
             wanted |= dict.fromkeys(others)
             continue
         known = part if "@" in part and is_well_formed(part) else name

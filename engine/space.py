@@ -116,6 +116,10 @@ class CandidateSpace:
         random.Random(f"{self.seed}/work-order").shuffle(order)
         return order
 
+    def in_all(self) -> int | str:
+        """How many there are; as a number where a column of integers can hold it, else in words."""
+        return self.total if self.total < 1 << 63 else count_text(self.total)
+
     def product(self, times: str = " x ") -> str:
         """Returns the factors of the count: `C(10,2)`, or `C(16,8)^9 x C(32,16)^9`."""
         factors = [f"C({n},{k})" for n, k in zip(self.filters, self.pruned, strict=True)]

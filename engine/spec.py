@@ -12,6 +12,7 @@ from typing import Any, Self
 from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
 from engine.described import is_outside_catalog
 from engine.errors import UsageError
+from engine.masks import MaskSpace, mask_space
 from engine.model_info import listed
 from engine.recipe import Recipe
 from engine.scores import (
@@ -21,17 +22,22 @@ from engine.scores import (
     find_score,
     is_well_formed,
     retraining_epochs,
+    why_not_of_weights,
 )
 from engine.space import CandidateSpace, candidate_space, pruned_count
+from engine.weights import Weights, require_offered
 
 WIRINGS = ("correct", "released")
+GRANULARITIES = ("filters", "weights")
+SCOPES = ("layer", "global")
 PRECISIONS = ("float32", "bf16")
 MAX_REPEATS = 1_000
 MAX_ROWS = 4_000_000
 MAX_JSON_BYTES = 1 << 20
 MAX_SCORES = 32
-# Ways to look for a lower loss than the sample's; each adds one candidate to it.
-SEARCHES = ("greedy", "swap")
+# Ways to look for a lower loss than the sample's; each adds one candidate to it. "l1" adds the
+# weights of smallest magnitude, which no sample of masks has.
+SEARCHES = ("greedy", "swap", "l1")
 _MOST_ENTRIES, _DEEPEST, _LONGEST_TEXT = 4096, 8, 256
 
 
@@ -66,6 +72,10 @@ class StudySpec:
         scores: What is measured before retraining, the base scores first; `name@digest` where it
             is a file's.
         search: Ways of `SEARCHES` to look for the oracle beside the sample.
+        weights: What the base network begins with, where it is not trained from scratch.
+        granularity: What is pruned: "filters", or single "weights", which then stay zero.
+        scope: Of single weights, whether the ratio is that of each "layer", or "global": of all
+            pruned layers together.
         facts: The model's facts where it is none of the catalog's, so that the spec says all that
             a reader needs on any machine. Looked up where not given; None for the catalog's.
     """
@@ -84,6 +94,9 @@ class StudySpec:
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
     facts: ModelInfo | None = None
+    weights: Weights | None = None
+    granularity: str = "filters"
+    scope: str = "layer"
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
@@ -107,8 +120,9 @@ class StudySpec:
             _checked("layers", info.layer, layer)
         if len(self.ratios) != len(self.layers):
             raise SpecError("ratio", "Give one ratio, or one for each layer.")
+        self._check_granularity(info)
         for layer, ratio in zip(self.layers, self.ratios, strict=True):
-            _check_ratio(info, layer, ratio)
+            _check_ratio(info, layer, ratio, self.granularity)
         if not 1 <= self.repeats <= MAX_REPEATS:
             raise SpecError(
                 "repeats", f"repeats must be from 1 to {MAX_REPEATS:,}, not {self.repeats}."
@@ -121,6 +135,8 @@ class StudySpec:
             )
         if not 0 <= self.seed < 2**63:
             raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
+        if self.weights is not None and self.weights.of_library:
+            _checked("weights", lambda _: require_offered(info.family, info.title), None)
         self._check_scores(info)
         space = _checked("candidates", self._space, None)
         self._check_search()
@@ -142,9 +158,30 @@ class StudySpec:
         return find_dataset(self.dataset)
 
     @property
-    def space(self) -> CandidateSpace:
+    def pretrains(self) -> bool:
+        """Whether the base network is trained, and not taken as it is given."""
+        return self.weights is None or self.weights.tuned
+
+    @property
+    def space(self) -> CandidateSpace | MaskSpace:
         """The candidates of this study."""
         return self._space(None)
+
+    @property
+    def masked(self) -> bool:
+        """Whether candidates lose single weights, and keep their shape."""
+        return self.granularity == "weights"
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """How many filters each slimmed layer keeps; none is slimmed where weights are pruned."""
+        space = self.space
+        if isinstance(space, MaskSpace):
+            return {}
+        return {
+            layer: self.model_info.layer(layer).filters - count
+            for layer, count in zip(self.layers, space.pruned, strict=True)
+        }
 
     @property
     def rows(self) -> int:
@@ -213,6 +250,9 @@ class StudySpec:
             "scores": list(self.scores),
             "search": list(self.search),
             **({"facts": self.facts.to_json()} if self.facts else {}),
+            **({"weights": self.weights.to_json()} if self.weights else {}),
+            **({"granularity": self.granularity} if self.masked else {}),
+            **({"scope": self.scope} if self.scope != "layer" else {}),
         }
 
     @classmethod
@@ -227,6 +267,7 @@ class StudySpec:
             fields = dict(data)
             candidates = fields.pop("candidates")
             facts = fields.pop("facts", None)
+            weights = fields.pop("weights", None)
             spec = cls(
                 model=str(fields.pop("model")),
                 dataset=str(fields.pop("dataset")),
@@ -242,12 +283,45 @@ class StudySpec:
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
                 facts=None if facts is None else ModelInfo.from_json(facts),
+                weights=None if weights is None else Weights.from_json(weights),
+                granularity=str(fields.pop("granularity", "filters")),
+                scope=str(fields.pop("scope", "layer")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error
         if fields:
             raise UsageError(f"A study's spec has no field named {sorted(fields)[0]!r}.")
         return spec
+
+    def _check_granularity(self, info: ModelInfo) -> None:
+        if self.granularity not in GRANULARITIES:
+            raise SpecError(
+                "granularity",
+                f"granularity is {' or '.join(GRANULARITIES)}, not {self.granularity!r}.",
+            )
+        if self.scope not in SCOPES:
+            raise SpecError("scope", f"scope is {' or '.join(SCOPES)}, not {self.scope!r}.")
+        if not self.masked:
+            if self.scope != "layer":
+                raise SpecError(
+                    "scope", "Filters are pruned of each layer; --scope global is for weights."
+                )
+            return
+        if self.wiring != "correct":
+            raise SpecError(
+                "wiring",
+                "Released wiring is about what reads pruned filters; a network without some of its "
+                "weights keeps its channels, so its wiring is correct.",
+            )
+        if self.scope == "global" and len(set(self.ratios)) > 1:
+            raise SpecError("ratio", "Over all layers together there is one ratio, not several.")
+        for layer in self.layers:
+            if info.layer(layer).weights == 0:
+                raise SpecError(
+                    "layers",
+                    f"Nobody has counted the weights of {layer} of {info.name}; make the study "
+                    "again with this version.",
+                )
 
     def _check_scores(self, info: ModelInfo) -> None:
         if self.scores[: len(BASE_SCORES)] != BASE_SCORES:
@@ -261,6 +335,8 @@ class StudySpec:
             known = find_score(score)
             if known is not None and not applies(known, info.family):
                 raise SpecError("scores", f"{score} needs BatchNorm, which {info.title} lacks.")
+            if self.masked and (why := why_not_of_weights(score)):
+                raise SpecError("scores", f"{score} is not for single weights: {why}.")
             epochs = retraining_epochs(score)
             if epochs is not None and epochs > self.retrain.epochs:
                 raise SpecError(
@@ -273,20 +349,35 @@ class StudySpec:
         for way in self.search:
             if way not in SEARCHES:
                 raise SpecError("search", f"search is {' or '.join(SEARCHES)}, not {way!r}.")
+            if (way == "l1") != self.masked:
+                raise SpecError(
+                    "search",
+                    "The searches greedy and swap are for filters, and l1 for single weights, "
+                    f"so {way} is not for {self.granularity}.",
+                )
         if len(set(self.search)) < len(self.search):
             raise SpecError("search", f"A search is named twice in {', '.join(self.search)}.")
+        space = self.space
+        if isinstance(space, MaskSpace):
+            return
         if self.search and self.candidates is None:
             raise SpecError(
                 "search", "All candidates are studied, the oracle among them; nothing to search."
             )
-        left = self.space.total - len(self.space)
+        left = space.total - len(space)
         if len(self.search) > left:
             raise SpecError(
                 "search", f"Only {left} candidates are outside the sample; sample fewer to search."
             )
 
-    def _space(self, _: None) -> CandidateSpace:
+    def _space(self, _: None) -> CandidateSpace | MaskSpace:
         info = self.model_info
+        if self.masked:
+            weights = tuple(info.layer(layer).weights for layer in self.layers)
+            gone = tuple(map(pruned_count, weights, self.ratios))
+            if self.scope == "global":
+                gone = (pruned_count(sum(weights), self.ratios[0]),)
+            return mask_space(weights, gone, self.candidates, self.seed)
         filters = tuple(info.layer(layer).filters for layer in self.layers)
         pruned = tuple(map(pruned_count, filters, self.ratios))
         return candidate_space(filters, pruned, self.candidates, self.seed)
@@ -307,16 +398,16 @@ def _require_modest(value: object, depth: int = 0) -> None:
         raise UsageError("This is not a study's spec: a text or number in it is too long.")
 
 
-def _check_ratio(info: ModelInfo, layer: str, ratio: float) -> None:
+def _check_ratio(info: ModelInfo, layer: str, ratio: float, granularity: str) -> None:
     if not (math.isfinite(ratio) and 0 < ratio < 1):
         raise SpecError(
             "ratio", f"The ratio must be between 0 and 1, for example 0.5, not {ratio}."
         )
-    filters = info.layer(layer).filters
-    if pruned_count(filters, ratio) >= filters:
+    count = getattr(info.layer(layer), granularity)
+    if pruned_count(count, ratio) >= count:
         raise SpecError(
             "ratio",
-            f"Ratio {ratio:g} would remove all {filters} filters of {layer}; use a lower one.",
+            f"Ratio {ratio:g} would remove all {count} {granularity} of {layer}; use a lower one.",
         )
 
 

@@ -14,6 +14,7 @@ from engine.analysis import analyse
 from engine.comparison import comparison_record
 from engine.findings import search_findings
 from engine.leaderboard import leaderboard
+from engine.masks import told
 from engine.outcomes import OUTCOMES
 from engine.store.layout import CURVE_COLUMNS, RowStatus
 from engine.store.reader import RunReader
@@ -26,10 +27,12 @@ def candidates_table(run: RunReader) -> pd.DataFrame:
     layers = run.config["layers"]
     distinct, place = np.unique(rows["candidate"], return_inverse=True)
     pruned = []
+    masked = (run.config.get("spec") or {}).get("granularity") == "weights"
     for candidate in distinct:
         indices = run.pruned(int(candidate))
         known = any(indices)  # an imported run may not say which filters went
-        pruned.append(json.dumps(dict(zip(layers, indices, strict=True))) if known else None)
+        each: Sequence[Any] = list(map(told, indices)) if known and masked else indices
+        pruned.append(json.dumps(dict(zip(layers, each, strict=True))) if known else None)
     columns: dict[str, Any] = {
         "id": run.config["run_id"],
         "candidate": rows["candidate"],

@@ -215,7 +215,7 @@ def beside_the_paper(config: Mapping[str, Any], done: Finished) -> Beside | None
 def _panel_of(spec: Any) -> PublishedPanel | None:
     from engine.statistics import find_panel
 
-    if len(set(spec.ratios)) != 1:
+    if len(set(spec.ratios)) != 1 or spec.masked:
         return None
     # The panels are named with underscores, and the subset of MNIST that ships is not MNIST.
     model, dataset = spec.model.replace("-", "_"), spec.dataset.replace("-", "_")

@@ -14,7 +14,7 @@ from engine.own_scores import installed_scores
 from engine.placement import KINDS
 from engine.presets import PRESETS, WAITING, Preset
 from engine.scores import BASE_SCORES, SCORES, ScoreInfo, applies
-from engine.spec import PRECISIONS, SEARCHES, WIRINGS
+from engine.spec import GRANULARITIES, PRECISIONS, SCOPES, SEARCHES, WIRINGS
 from oracle_tui.formats import rounded
 
 #: How several picked values are joined: as values that belong together, or as those of a sweep.
@@ -125,6 +125,31 @@ _TEXTS: Mapping[str, EntryText] = {
     ),
     "pretrain_recipe": EntryText(
         "Base recipe", "of the pretraining: lr=0.1,...", "The same for the base network."
+    ),
+    "weights": EntryText(
+        "Weights",
+        "empty, a file, or pretrained",
+        "Prune this network instead of one trained here: a state_dict or safetensors file, or "
+        "pretrained for the library's own weights.",
+    ),
+    "tune": EntryText(
+        "Tune",
+        "yes trains given weights on",
+        "Train the given weights on by the base network's recipe before they are pruned; a "
+        "classifier for other classes begins anew.",
+    ),
+    "granularity": EntryText(
+        "Granularity",
+        "filters or weights",
+        "What is pruned: whole filters, which makes layers smaller, or single weights, which stay "
+        "zero.",
+        SWEPT,
+    ),
+    "scope": EntryText(
+        "Scope",
+        "layer or global, of weights",
+        "Of single weights: the ratio is that of each layer, or of all of them together.",
+        SWEPT,
     ),
     "device": EntryText(
         "Device", "auto, cpu, cuda or cuda:0", "auto takes a free GPU, or else the CPU."
@@ -261,6 +286,9 @@ _ITEMS: Mapping[str, Callable[[ModelInfo | None], list[Item]]] = {
     "wiring": lambda _: _plain(*WIRINGS, BOTH),
     "search": lambda _: _plain("none", *SEARCHES),
     "precision": lambda _: _plain(*PRECISIONS),
+    "tune": lambda _: _plain("yes"),
+    "granularity": lambda _: _plain(*GRANULARITIES),
+    "scope": lambda _: _plain(*SCOPES),
     "device": lambda _: _plain("auto", "cpu", "cuda"),
     "executor": lambda _: _plain(*KINDS),
 }

@@ -14,6 +14,7 @@ from engine.analysis import RunAnalysis, analyse
 from engine.comparison import beside_the_paper, comparison_record, wiring_pairs, wiring_record
 from engine.figures import draw_figure, draw_taus
 from engine.leaderboard import leaderboard
+from engine.masks import seed_of
 from engine.report.html import facts, inline_svg, page, table, text
 from engine.report.numbers import find, interval, number_lines, p_text, share, signed
 from engine.store.reader import RunReader
@@ -190,8 +191,9 @@ def _candidates_section(run: RunAnalysis, reader: RunReader) -> Iterator[str]:
 
 def _removed(reader: RunReader, candidate: int) -> str:
     layers = reader.pruned(candidate)
+    masked = (reader.config.get("spec") or {}).get("granularity") == "weights"
     said = (
-        f"{name}: {', '.join(map(str, indices))}"
+        f"{name}: seed {seed_of(indices)}" if masked else f"{name}: {', '.join(map(str, indices))}"
         for name, indices in zip(reader.config["layers"], layers, strict=False)
         if indices
     )

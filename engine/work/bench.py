@@ -11,13 +11,17 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine import __version__
-from engine.errors import UsageError
+from engine.errors import RunFailure, UsageError
 from engine.gpus import choose, this_user, visible_gpus
+from engine.masks import MaskSpace
+from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData, load_dataset
+from engine.work.masking import Masking
 from engine.work.models import slice_plan
 from engine.work.packs import (
     Evaluation,
@@ -29,11 +33,12 @@ from engine.work.packs import (
     quickest_kind,
 )
 from engine.work.pretraining import BaseNetwork, base_network
-from engine.work.scoring import pruned_scores
+from engine.work.scoring import masked_scores, pruned_scores
 from engine.work.session import Session
 from engine.work.surgery import SlicePlan, candidate_states, l1_selection
 
-# The filters a candidate loses, one tuple per pruned layer.
+# The filters a candidate loses, one tuple per pruned layer; of single weights, the records of its
+# masks.
 Pruned = tuple[tuple[int, ...], ...]
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "h5py", "numba")
@@ -80,6 +85,17 @@ class Bench:
 
     def score(self, candidates: Sequence[Pruned], progress: Callable[[int], None]) -> Evaluation:
         """Returns the pruned train loss and accuracy of candidates; `progress` may raise."""
+        masking = self.masking
+        if masking is not None:
+            return masked_scores(
+                self.spec.model_info,
+                self.base.state,
+                masking,
+                candidates,
+                self.data,
+                threads=self.threads,
+                progress=progress,
+            )
         return pruned_scores(
             self.spec.model_info,
             self.base.state,
@@ -92,22 +108,51 @@ class Bench:
             progress=progress,
         )
 
-    def make_pack(self, candidates: Sequence[Pruned]) -> Pack:
-        """Returns a pack of candidates that are pruned and not yet retrained."""
+    @property
+    def masking(self) -> Masking | None:
+        """What makes masks of candidates of single weights; None where filters are pruned."""
+        space = self.spec.space
+        if not isinstance(space, MaskSpace):
+            return None
+        return Masking(space, self.plan, self.spec.layers, self.base.state)
+
+    def states(
+        self, candidates: Sequence[Pruned]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Returns the pruned states of candidates, stacked (K, ...), and their masks if any."""
+        spec, masking = self.spec, self.masking
+        if masking is not None:
+            return masking.states(candidates)
+        return (
+            candidate_states(self.base.state, self.plan, spec.layers, candidates, spec.wiring),
+            None,
+        )
+
+    def make_pack(self, candidates: Sequence[Pruned], recipe: Recipe | None = None) -> Pack:
+        """Returns a pack of candidates that are pruned and not yet retrained.
+
+        Args:
+            candidates: The candidates.
+            recipe: What they will be trained by; the study's where None.
+        """
         spec = self.spec
-        states = candidate_states(self.base.state, self.plan, spec.layers, candidates, spec.wiring)
+        states, masks = self.states(candidates)
         return make_pack(
             spec.model_info,
             states,
             self.data,
-            spec.retrain,
+            recipe or spec.retrain,
             threads=self.threads,
             kind=self.kind,
             precision=spec.precision,
+            masks=masks,
         )
 
     def l1_choice(self) -> Pruned:
         """Returns the candidate that L1-norm pruning of the base network chooses."""
+        masking = self.masking
+        if masking is not None:
+            return masking.magnitude_pick()
         return tuple(
             tuple(l1_selection(self.base.state, self.plan[layer], count))
             for layer, count in zip(self.spec.layers, self.spec.space.pruned, strict=True)
@@ -150,7 +195,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
     kind = _kind(spec, data, threads, writer, session)
-    session.stage("pretraining", spec.pretrain.epochs, "epochs")
+    session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 
     def trained(epochs: int) -> None:
         session.say(stage_done=epochs)
@@ -163,7 +208,13 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         checkpoint=session.checkpoint,
         note=writer.log,
     )
-    origin = "from the cache" if base.cached else "trained"
+    known = writer.config.get("base_digest")
+    if spec.weights is not None and known not in (None, base.digest):
+        raise RunFailure(
+            "The weights are not those that this run was begun with; put the old ones back, or "
+            "make a new run."
+        )
+    origin = "from the cache" if base.cached else "trained" if spec.pretrains else "as given"
     writer.log(f"base network {origin}: test accuracy {base.test_acc:.4f}, key {base.key}")
     bench = Bench(spec, device, threads, data, base, plan, kind=kind)
     writer.config = {
@@ -191,7 +242,7 @@ def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Sessi
         session.checkpoint()
 
     began = time.monotonic()
-    warm_up(spec.model_info, _kept(spec), data.classes, compiled)
+    warm_up(spec.model_info, spec.kept, data.classes, compiled)
     writer.log(f"kernels ready after {time.monotonic() - began:.1f} s")
 
 
@@ -202,7 +253,13 @@ def _kind(
 
     A run keeps to one kind, because kinds round differently.
     """
-    kinds = possible_kinds(spec.model_info, _kept(spec), data, spec.precision)
+    info, kept = spec.model_info, spec.kept
+    kinds = possible_kinds(info, kept, data, spec.precision, spec.retrain, masked=spec.masked)
+    plain = possible_kinds(info, kept, data, spec.precision)
+    if plain[0] not in kinds:
+        masks = ("masks of single weights",) if spec.masked else ()
+        beyond = " and ".join((*masks, *spec.retrain.beyond_plain))
+        writer.log(f"packs of kind {plain[0]} know no {beyond}; computing with {kinds[0]}")
     before = writer.config.get("environment")
     if isinstance(before, dict) and before.get("pack") in kinds:
         return str(before["pack"])
@@ -211,21 +268,14 @@ def _kind(
     # The first launch of a Triton kernel compiles it.
     session.stage("compiling")
     return quickest_kind(
-        spec.model_info,
-        _kept(spec),
+        info,
+        kept,
         data,
         spec.retrain,
         kinds=kinds,
         threads=threads,
         say=writer.log,
     )
-
-
-def _kept(spec: StudySpec) -> dict[str, int]:
-    return {
-        layer: spec.model_info.layer(layer).filters - count
-        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
-    }
 
 
 def pick_device(name: str, say: Callable[[str], None]) -> torch.device:

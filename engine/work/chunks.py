@@ -17,6 +17,7 @@ from engine.work.batches import batch_order
 from engine.work.bench import Bench
 from engine.work.checkpoint import PackCheckpoint, checkpoint_seconds
 from engine.work.executors.base import Chunk, ChunkDone, EpochDone, Note, PackDone, Tell, Trained
+from engine.work.mixing import Mixes, batch_mixes
 from engine.work.packs import Pack
 
 # An epoch is cut into calls of this many candidate-samples, so that a pause or stop is obeyed soon;
@@ -38,6 +39,7 @@ def train_epoch(
     between: Callable[[int], None],
     call_samples: int = CALL_SAMPLES,
     draws: Draws | None = None,
+    mixes: Mixes | None = None,
 ) -> NDArray[np.float64]:
     """Trains one epoch and evaluates on both sets.
 
@@ -49,6 +51,7 @@ def train_epoch(
         between: Called between steps with how many candidate-samples were just trained; may raise.
         call_samples: Candidate-samples in a call of the pack; see `samples_in_a_call`.
         draws: How the images are cropped and mirrored, where the data set wants it.
+        mixes: How the batches are mixed, where the recipe wants it.
 
     Returns:
         (K, 4): train loss, train accuracy, test loss, test accuracy.
@@ -57,7 +60,8 @@ def train_epoch(
     for start in range(0, len(order), batches * recipe.batch_size):
         part = order[start : start + batches * recipe.batch_size]
         moved = None if draws is None else draws.part(start, start + len(part))
-        pack.train(part, recipe.rate_at(epoch), moved)
+        mixed = None if mixes is None else mixes.part(start, start + len(part))
+        pack.train(part, recipe.rate_at(epoch), moved, mixed)
         between(len(part) * pack.size)
     train = pack.evaluate("train")
     between(0)
@@ -102,7 +106,8 @@ class ChunkWork:
                 else None
             )
             calls = samples_in_a_call(bench.spec.model_info)
-            curves[:, epoch] = train_epoch(pack, recipe, epoch, order, between, calls, draws)
+            mixes = batch_mixes(bench.spec.seed, repeat, epoch, recipe, bench.train_images)
+            curves[:, epoch] = train_epoch(pack, recipe, epoch, order, between, calls, draws, mixes)
             _, _, loss, accuracy = curves[:, epoch].T.tolist()
             tell(EpochDone(chunk, repeat, candidates, epoch + 1, tuple(loss), tuple(accuracy)))
             if time.monotonic() - saved > self._checkpoint_seconds and epoch + 1 < recipe.epochs:

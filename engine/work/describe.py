@@ -21,7 +21,14 @@ from engine.recipe import IMAGENET_PRETRAIN, RESNET18_RETRAIN
 from engine.work.models import family_of
 from engine.work.models.from_file import named_in_file
 from engine.work.models.libraries import default_size
-from engine.work.surgery import LayerPlan, SlicePlan, emptied, fitted, slim_state
+from engine.work.surgery import (
+    LayerPlan,
+    SlicePlan,
+    emptied,
+    fitted,
+    slim_state,
+    weight_tensors,
+)
 from engine.work.surgery.graph import OUTPUTS
 
 _CLASSES = 10
@@ -50,13 +57,20 @@ def with_counts(info: ModelInfo) -> ModelInfo:
     network = _randomised(family_of(info).build(info, _CLASSES))
     _check_answers(info, network)
     plan = _tried(info, network, family_of(info).plan(info, network))
+    state = network.state_dict()
     if not plan.layers:
         why = "; ".join(f"{layer}: {reason}" for layer, reason in plan.refused[:3])
         raise UsageError(f"Nothing of {info.name} can be pruned ({why or 'it has no layers'}).")
     return replace(
         info,
         layers=tuple(
-            LayerInfo(layer.layer, layer.filters, layer.kind, layer.members)
+            LayerInfo(
+                layer.layer,
+                layer.filters,
+                layer.kind,
+                layer.members,
+                sum(state[name].numel() for name in weight_tensors(layer, state)),
+            )
             for layer in plan.layers
         ),
         cost=tuple(_cost(info, network, plan)),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import MaskSpace
 from engine.space import CandidateSpace
 from engine.spec import StudySpec
 from engine.store.layout import Rows
@@ -40,6 +41,8 @@ def with_picks(bench: Bench, writer: RunWriter, session: Session) -> Bench:
 
 def _search(bench: Bench, writer: RunWriter, session: Session) -> list[dict[str, Any]]:
     spec, space = bench.spec, bench.spec.space
+    if isinstance(space, MaskSpace):
+        return [_magnitude_record(bench, writer, session)]
     best, best_loss = _best_of_sample(spec, writer.rows)
     have: dict[Pruned, int] = {space[c]: c for c in range(len(space))}
     records: list[dict[str, Any]] = []
@@ -80,6 +83,31 @@ def _search(bench: Bench, writer: RunWriter, session: Session) -> list[dict[str,
         )
     session.say(note="")
     return records
+
+
+def _magnitude_record(bench: Bench, writer: RunWriter, session: Session) -> dict[str, Any]:
+    """Returns the weights of smallest magnitude as a pick, beside the best mask of the sample."""
+    spec, began = bench.spec, time.monotonic()
+    best, best_loss = _best_of_sample(spec, writer.rows)
+    pick = bench.l1_choice()
+    loss = float(bench.score([pick], lambda done: session.checkpoint()).loss[0])
+    writer.log(
+        f"smallest magnitudes: loss {loss:.6g}, best of {len(spec.space):,} masks {best_loss:.6g}"
+    )
+    return {
+        "method": "l1",
+        "candidate": len(spec.space),
+        "pruned": [list(record) for record in pick],
+        "pruned_train_loss": loss,
+        "lowest_loss": loss,
+        "lowest_is_candidate": len(spec.space),
+        "sampled": len(spec.space),
+        "best_of_sample": best,
+        "best_of_sample_loss": best_loss,
+        "lower_by": best_loss - loss,
+        "evaluated": 1,
+        "seconds": round(time.monotonic() - began, 3),
+    }
 
 
 def _any_other(

@@ -27,9 +27,11 @@ from engine.spec import StudySpec
 from engine.work.augment import pretrain_draws
 from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
+from engine.work.mixing import pretrain_mixes
 from engine.work.models import build_model
 from engine.work.packs import Pack, make_pack, network_of
 from engine.work.tensor_files import load_tensors, save_tensors
+from engine.work.weights import given_state
 
 # Raise it when a change of code changes the network that a spec gives.
 VERSION = 1
@@ -52,7 +54,7 @@ class BaseNetwork:
         test_loss: Mean cross-entropy on the test set.
         train_acc: Accuracy on the train set, 0..1.
         train_loss: Mean cross-entropy on the train set.
-        best_epoch: The epoch (counted from 0) it was taken after.
+        best_epoch: The epoch (counted from 0) it was taken after; -1 where it is as it was given.
         key: Names what determines it.
         cached: Whether it came out of the cache.
     """
@@ -87,7 +89,8 @@ def base_network(
 ) -> BaseNetwork:
     """Returns a study's base network: out of the cache, or trained by the study's recipe.
 
-    It is the epoch of best test accuracy, first on ties, as in the paper.
+    It is the epoch of best test accuracy, first on ties, as in the paper; or the study's given
+    weights as they are.
 
     Args:
         spec: The study.
@@ -99,7 +102,10 @@ def base_network(
 
     Raises:
         RunFailure: Training gave no finite loss in any epoch.
+        UsageError: The study's weights are not there, have changed or do not fit.
     """
+    if spec.weights is not None:
+        spec.weights.check()
     key = base_key(spec, data)
     path = cache_folder() / "base" / f"{key}.pt"
     say = note or (lambda sentence: None)
@@ -109,8 +115,14 @@ def base_network(
         found = _load(path, spec, data, key, say)
         if found is not None:
             return found
-        pack = _new_pack(spec, data, threads)
-        trained = _train(spec, data, key, pack, progress or (lambda epochs: None), rest)
+        state = initial_state(spec, data.classes)
+        if spec.weights is not None:
+            state = given_state(spec, state, data.classes, say)
+        pack = _new_pack(spec, state, data, threads)
+        if spec.pretrains:
+            trained = _train(spec, data, key, pack, progress or (lambda epochs: None), rest)
+        else:
+            trained = _as_given(pack, key)
         try:
             _save(path, trained)
         except (OSError, UsageError) as error:
@@ -168,6 +180,11 @@ def base_key(spec: StudySpec, data: ImageData) -> str:
         determines["model_file"] = spec.model_info.digest
     if spec.precision != "float32":
         determines["precision"] = spec.precision
+    if spec.weights is not None:
+        determines["weights"] = spec.weights.digest or spec.weights.source
+    if not spec.pretrains:
+        for unused in ("recipe", "seed", "precision"):
+            determines.pop(unused, None)
     text = json.dumps(determines, sort_keys=True)
     return f"{spec.model}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
 
@@ -180,8 +197,7 @@ def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
         return dict(build_model(spec.model_info, classes).state_dict())
 
 
-def _new_pack(spec: StudySpec, data: ImageData, threads: int) -> Pack:
-    state = initial_state(spec, data.classes)
+def _new_pack(spec: StudySpec, state: Mapping[str, Tensor], data: ImageData, threads: int) -> Pack:
     stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
     large = multiply_adds(spec.model_info, {}) >= _SHARED_FROM
     shared = _TORCH_THREADS if large else 1
@@ -217,9 +233,11 @@ def _train(
     for epoch in range(recipe.epochs):
         order = pretrain_order(spec.seed, epoch, count)
         draws = pretrain_draws(spec.seed, epoch, count) if data.augmented else None
+        mixes = pretrain_mixes(spec.seed, epoch, recipe, count)
         for start in range(0, count, piece):
             moved = None if draws is None else draws.part(start, start + piece)
-            pack.train(order[start : start + piece], recipe.rate_at(epoch), moved)
+            mixed = None if mixes is None else mixes.part(start, start + piece)
+            pack.train(order[start : start + piece], recipe.rate_at(epoch), moved, mixed)
             checkpoint()
         test = pack.evaluate("test")
         loss, accuracy = float(test.loss[0]), float(test.accuracy[0])
@@ -240,6 +258,22 @@ def _train(
         train_acc=float(train.accuracy[0]),
         train_loss=float(train.loss[0]),
         best_epoch=best[2],
+        key=key,
+        cached=False,
+    )
+
+
+def _as_given(pack: Pack, key: str) -> BaseNetwork:
+    train, test = pack.evaluate("train"), pack.evaluate("test")
+    if not math.isfinite(float(train.loss[0])):
+        raise RunFailure("The given weights have no finite loss on this data; give others.")
+    return BaseNetwork(
+        state=network_of(pack.state(), 0),
+        test_acc=float(test.accuracy[0]),
+        test_loss=float(test.loss[0]),
+        train_acc=float(train.accuracy[0]),
+        train_loss=float(train.loss[0]),
+        best_epoch=-1,
         key=key,
         cached=False,
     )

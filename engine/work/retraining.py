@@ -332,6 +332,8 @@ class Retraining:
         if self._sizer.per_retraining is None or name.startswith("ray"):
             return
         spec = self._bench.spec
+        if spec.masked or spec.retrain.beyond_plain:
+            return  # slower kinds of pack: not what the next study of the family will have
         rate = self._executor.workers * retraining_work(spec) / self._sizer.per_retraining
         try:
             remember_rate(spec.model_info, str(self._bench.device), rate)

@@ -12,13 +12,14 @@ from torch import nn
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work.datasets import ImageData
+from engine.work.masking import Masking
 from engine.work.models import network_of
 from engine.work.models.lenet import LeNet
 from engine.work.packs import fused
 from engine.work.packs.base import Evaluation, repeatable
 from engine.work.packs.choose import pack_kind
 from engine.work.packs.solo import images_at_a_time, laid_out, tally
-from engine.work.packs.stacked import stacked_logits, stacked_tally
+from engine.work.packs.stacked import StackedPack, stacked_logits, stacked_tally
 from engine.work.packs.workers import Workers
 from engine.work.prefix import SharedPrefix
 from engine.work.surgery import (
@@ -85,7 +86,13 @@ def pruned_scores(
         return fused.shared_scores(base, layers[0], own, released, data, threads, tell)
     if kind == "solo":
         reading = consumers_keep(base, plan, kept, wiring)
-        return _solo_scores(info, base, plan, kept, reading, data, threads, tell)
+        parts = (plan[layer] for layer in layers)
+        touched = {part.tensor for layer in parts for part in (*layer.own, *layer.following)}
+
+        def slim(place: int) -> State:
+            return slim_state(base, plan, kept[place], reading[place])
+
+        return _solo_scores(info, base, touched, slim, len(kept), data, threads, tell)
     states = candidate_states(base, plan, layers, candidates, wiring)
     if kind == "fused":
         return fused.separate_scores(states, data, threads, tell)
@@ -94,39 +101,104 @@ def pruned_scores(
     return _stacked_scores(info, base, states, kept, data, tell)
 
 
+def masked_scores(
+    info: ModelInfo,
+    base_state: State,
+    masking: Masking,
+    candidates: Sequence[Pruned],
+    data: ImageData,
+    *,
+    threads: int = 1,
+    kind: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Evaluates networks without some of their weights on the whole train set.
+
+    Args and result are those of `pruned_scores`; candidates are records of masks, which `masking`
+    regenerates.
+    """
+    if not candidates:
+        return Evaluation(np.zeros(0), np.zeros(0))
+    tell = progress or (lambda done: None)
+    base = {name: tensor.to("cpu") for name, tensor in base_state.items()}
+    kind = kind or pack_kind(info, {}, data)
+
+    def records(some: Sequence[Pruned]) -> list[list[tuple[int, ...]]]:
+        return [[tuple(record) for record in candidate] for candidate in some]
+
+    if kind == "solo":
+        touched = {name for names in masking.tensors.values() for name in names}
+
+        def masked(place: int) -> State:
+            states, _ = masking.states(records(candidates[place : place + 1]))
+            return {name: tensor[0] for name, tensor in states.items()}
+
+        return _solo_scores(info, base, touched, masked, len(candidates), data, threads, tell)
+    found = []
+    for start in range(0, len(candidates), _CANDIDATES_AT_A_TIME):
+        states, _ = masking.states(records(candidates[start : start + _CANDIDATES_AT_A_TIME]))
+        told = partial(_told_from, tell, start)
+        if kind == "fused":
+            found.append(fused.separate_scores(states, data, threads, told))
+        elif kind == "triton":
+            found.append(_triton_scores(states, data, told))
+        else:
+            with repeatable():
+                # Nothing is trained, so the recipe does not matter.
+                pack = StackedPack(info, states, data, Recipe(epochs=1, learning_rate=1.0))
+                found.append(pack.evaluate("train"))
+            told(pack.size)
+    return Evaluation(
+        np.concatenate([part.loss for part in found]),
+        np.concatenate([part.accuracy for part in found]),
+    )
+
+
+def _told_from(tell: Callable[[int], None], start: int, done: int) -> None:
+    tell(start + done)
+
+
 def _solo_scores(
     info: ModelInfo,
     base: State,
-    plan: SlicePlan,
-    kept: Sequence[Kept],
-    readers: Sequence[Kept],
+    pruned: set[str],
+    state_of: Callable[[int], State],
+    count: int,
     data: ImageData,
     threads: int,
     tell: Callable[[int], None],
 ) -> Evaluation:
-    """Network by network, from where the first pruned layer begins; batches side by side."""
+    """Network by network, from where the first pruned layer begins; batches side by side.
+
+    Args:
+        info: The model.
+        base: State of the base network.
+        pruned: Names of the tensors that pruning touches.
+        state_of: Gives a candidate's state by its place.
+        count: How many candidates there are.
+        data: The data.
+        threads: Threads that compute on a CPU.
+        tell: As `progress` of `pruned_scores`.
+    """
     images, labels = data.split("train")
     device = images.device
     at_a_time = images_at_a_time(info)
     pieces = [slice(start, start + at_a_time) for start in range(0, len(images), at_a_time)]
     whole = laid_out(info, network_of(info, data.classes, base), device).eval()
-    layers = [plan[layer] for layer in kept[0]]
-    pruned = {part.tensor for layer in layers for part in (*layer.own, *layer.following)}
     workers = Workers(threads if device.type == "cpu" else 1)
-    loss, right = np.zeros(len(kept)), np.zeros(len(kept))
+    loss, right = np.zeros(count), np.zeros(count)
     with torch.no_grad(), repeatable():
         prefix = SharedPrefix(whole, pruned, images[:1])
 
     def network(place: int) -> nn.Module:
-        state = slim_state(base, plan, kept[place], readers[place])
-        return laid_out(info, network_of(info, data.classes, state), device).eval()
+        return laid_out(info, network_of(info, data.classes, state_of(place)), device).eval()
 
     with torch.no_grad(), repeatable():
         plain, short = network(0), prefix.shorten(network(0))
         shared = bool(prefix.modules) and prefix.holds_for(plain, short, images[:2])
     together = max(1, _SOLO_BYTES // _own_bytes(plain, pruned))
-    for begin in range(0, len(kept), together):
-        places = range(begin, min(begin + together, len(kept)))
+    for begin in range(0, count, together):
+        places = range(begin, min(begin + together, count))
         networks = [network(place) for place in places]
         if shared:
             networks = [prefix.shorten(one) for one in networks]

@@ -21,7 +21,7 @@ from oracle_tui.cli.output import print_json, print_line
 @click.option("--model", metavar="M", help="Model; see `oracle-tui models`.")
 @click.option("--dataset", metavar="D", help="Data set; see `oracle-tui datasets`.")
 @click.option("--layers", metavar="L[,L]", help="Layers to prune, for example conv1,conv2.")
-@click.option("--ratio", metavar="R", help="Share of filters removed, or one for each layer.")
+@click.option("--ratio", metavar="R", help="Share that is removed, or one for each layer.")
 @click.option("--candidates", metavar="all|N", help="All candidates, or a sample of N.")
 @click.option("--repeats", metavar="R", help="Retrainings of each candidate.")
 @click.option("--epochs", metavar="E", help="Epochs of each retraining.")
@@ -38,8 +38,25 @@ from oracle_tui.cli.output import print_json, print_line
 )
 @click.option(
     "--search",
-    metavar="greedy|swap[,...]",
+    metavar="greedy|swap[,...]|l1|none",
     help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
+)
+@click.option(
+    "--recipe",
+    metavar="KEY=VALUE[,...]",
+    help="Retrain otherwise: lr, drops, schedule, warmup, optimizer, momentum, weight_decay, "
+    "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/recipes.md.",
+)
+@click.option("--pretrain-recipe", metavar="KEY=VALUE[,...]", help="The same for the base network.")
+@click.option(
+    "--weights",
+    metavar="FILE|pretrained[:TAG]",
+    help="Prune this network: a state_dict or safetensors, or the library's own weights.",
+)
+@click.option("--tune", is_flag=True, help="First train it on, by the pretraining recipe.")
+@click.option("--granularity", metavar="filters|weights", help="What is pruned, and stays so.")
+@click.option(
+    "--scope", metavar="layer|global", help="Of weights: the ratio of each layer, or all."
 )
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
@@ -59,6 +76,7 @@ def run(
     executor: str,
     shard: str | None,
     detach: bool,
+    tune: bool,
     as_json: bool,
     **entries: str | None,
 ) -> ExitCode:
@@ -66,7 +84,7 @@ def run(
 
     A preset that is a set of studies runs them one after another.
     """
-    given = {"preset": preset, **entries}
+    given = {"preset": preset, **entries, "tune": "yes" if tune else None}
     order = read_order(
         {name: [value] for name, value in given.items() if value is not None},
         device=device,

@@ -76,6 +76,13 @@ def life_columns(run: Path, life: EngineLife | None) -> dict[str, str]:
     return {"engine": life.state, "hint": sentence}
 
 
+def _pruned(said: Mapping[str, Any]) -> str:
+    where = f"{said['layers']} at {said['ratio']}"
+    if said.get("granularity") == "weights":
+        return f"{where} of the weights of {'all' if said['scope'] == 'global' else 'each'}"
+    return f"{where}, wiring {said['wiring']}"
+
+
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Returns a summary as aligned lines, every correlation with its n and p."""
     n = summary["n"]
@@ -88,7 +95,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         ("run", summary["id"]),
         ("status", f"{summary['status']}, {summary['n_done']:,} of {summary['n_total']:,} done"),
         ("model", f"{said['model']} on {said['dataset']}"),
-        ("pruned", f"{said['layers']} at {said['ratio']}, wiring {said['wiring']}"),
+        ("pruned", _pruned(said)),
         ("candidates", f"{candidates}, repeats {summary['repeats']}"),
         (
             "epochs",

@@ -34,18 +34,29 @@ MakeRun = Callable[..., Path]
 
 # One candidate and many epochs: whatever is resumed is resumed inside a pack.
 ONE_LONG_PACK = {"candidates": "1", "epochs": "40", "repeats": "1"}
+# What the optimiser and the average keep has to survive too; fewer epochs, of a slower kind.
+RICH = "optimiser=adamw,mixup=.2,cutmix=1,clip=1,ema=.99,schedule=cosine,warmup=1"
+ONE_RICH_PACK = {**ONE_LONG_PACK, "epochs": "5", "recipe": RICH}
 
 
 def log(run: Path) -> str:
     return (run / "engine.log").read_text()
 
 
+@pytest.mark.parametrize(
+    "pack",
+    [
+        pytest.param(ONE_LONG_PACK, id="plain"),
+        pytest.param(ONE_RICH_PACK, id="rich", marks=pytest.mark.slow),
+    ],
+)
 def test_an_engine_killed_inside_a_pack_goes_on_from_its_epoch(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    pack: dict[str, str], make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORACLE_TUI_CHECKPOINT_SECONDS", "0")
-    undisturbed, killed = make_run(ONE_LONG_PACK), make_run(ONE_LONG_PACK)
+    undisturbed, killed = make_run(pack), make_run(pack)
     work_through(undisturbed)
+    assert ("know no AdamW and mixup" in log(undisturbed)) == ("recipe" in pack)
     engine = start(killed)
     wait_for(lambda: any(killed.glob(CHECKPOINTS)), "the first checkpoint", engine)
     os.killpg(engine.pid, signal.SIGKILL)

@@ -62,6 +62,19 @@ def test_the_large_ones_have_theirs_already():
     assert str(protocol.RESNET50.retrain) == "9 ep, 0.08 -> 0.008@3 -> 0.0008@6, wd 0.0001"
 
 
+def test_the_paper_begins_with_torchvisions_weights_and_trains_its_transformer_otherwise():
+    assert str(protocol.VIT.retrain) == (
+        "300 ep, 0.00015 cosine, wd 0.3, AdamW, label smoothing 0.11, mixup 0.2, cutmix 1, clip 1"
+    )
+    assert protocol.VIT.retrain.batch_size == 128
+    for draft in (protocol.RESNET18, protocol.RESNET50, protocol.VIT):
+        assert draft.weights == "pretrained"
+    for draft in (protocol.RESNET18, protocol.RESNET50):
+        assert not draft.needs
+        spec = draft.with_(dataset="cifar10").spec()
+        assert (spec.weights.of_library, spec.pretrains) == (True, False)
+
+
 def test_a_tenth_of_the_budget_retrains_the_same_candidates_of_the_same_network():
     full, short = (find_preset(f"paper/lenet5-mini-mnist-conv1-0.5{end}").spec
                    for end in ("", "-10-percent"))  # fmt: skip

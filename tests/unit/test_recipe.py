@@ -6,6 +6,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.recipe import LENET_PRETRAIN, LENET_RETRAIN, Recipe
+from engine.recipe_text import changed
 
 CIFAR = Recipe(epochs=120, learning_rate=0.01, drops=((60, 0.001), (90, 1e-4)), weight_decay=5e-4)
 
@@ -82,3 +83,89 @@ def test_json_that_is_no_recipe_is_refused(data):
 
 def test_shorthand():
     assert str(LENET_PRETRAIN) == "30 ep, 0.01 -> 0.001@20, wd 0.0001"
+
+
+RICH = Recipe(
+    100,
+    1e-3,
+    optimiser="adamw",
+    schedule="cosine",
+    warmup=5,
+    label_smoothing=0.1,
+    mixup=0.2,
+    cutmix=1.0,
+    clip=1.0,
+    ema=0.999,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimiser": "adam"}, "sgd or adamw"),
+        ({"schedule": "linear"}, "step or cosine"),
+        ({"schedule": "cosine", "drops": ((3, 0.01),)}, "no drops"),
+        ({"warmup": 10}, "from 0 to 9"),
+        ({"warmup": -1}, "from 0 to 9"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be in"),
+        ({"ema": 1.0}, "ema must be in"),
+        ({"ema": float("nan")}, "ema must be in"),
+        ({"mixup": -0.1}, "mixup must be 0"),
+        ({"cutmix": float("inf")}, "cutmix must be 0"),
+        ({"clip": float("nan")}, "clip must be 0"),
+    ],
+)
+def test_what_a_step_cannot_be_is_refused(changes, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        Recipe(**{"epochs": 10, "learning_rate": 0.1, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rich_recipe_keeps_its_share_of_warm_up_and_its_json():
+    assert Recipe.from_json(json.loads(json.dumps(RICH.to_json()))) == RICH
+    assert [RICH.lasting(epochs).warmup for epochs in (1, 2, 10, 30, 200)] == [0, 0, 1, 2, 10]
+    said = "100 ep, 0.001 cosine after 5 ep of warm-up, wd 0.0001, AdamW, label smoothing 0.1"
+    assert str(RICH).startswith(said)
+    assert set(RICH.beyond_plain) == {
+        "AdamW", "label smoothing", "mixup", "cutmix", "gradient clipping", "averaged weights"
+    }  # fmt: skip
+
+
+def test_what_is_as_usual_is_not_in_the_json():
+    """The hash of every study before these fields were there must stay."""
+    assert set(CIFAR.to_json()) == {
+        "epochs", "learning_rate", "drops", "momentum", "weight_decay", "batch_size"
+    }  # fmt: skip
+
+
+def test_changes_as_they_are_typed():
+    text = "optimizer=AdamW, lr=3e-4,wd=.3, schedule=cosine,warmup=2,batch-size=64,mixup=.2"
+    found = changed(LENET_RETRAIN, text)
+    assert (found.optimiser, found.learning_rate, found.weight_decay) == ("adamw", 3e-4, 0.3)
+    assert (found.schedule, found.drops, found.warmup) == ("cosine", (), 2)
+    assert (found.batch_size, found.mixup, found.epochs) == (64, 0.2, 30)
+    assert changed(LENET_RETRAIN, "lr=.003").drops == ((20, 3e-4),)
+    assert changed(LENET_RETRAIN, "drops=10:1e-4/20:1e-5").drops == ((10, 1e-4), (20, 1e-5))
+    assert changed(LENET_RETRAIN, "drops=none").drops == ()
+    assert changed(LENET_RETRAIN, "") == LENET_RETRAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("epochs=3", "flag of its own"),
+        ("mixop=1", "did you mean mixup"),
+        ("mixup", "mixup=VALUE"),
+        ("mixup=", "mixup=VALUE"),
+        ("mixup=.1,mixup=.2", "named twice"),
+        ("lr=fast", "must be a number"),
+        ("warmup=1.5", "whole number"),
+        ("drops=20", "EPOCH:RATE"),
+        ("optimiser=adam", "sgd or adamw"),
+        ("schedule=cosine,drops=3:.1", "no drops"),
+    ],
+)
+def test_changes_that_cannot_be_are_one_sentence(text, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        changed(LENET_RETRAIN, text)
+    assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.work.bench import Pruned
-from engine.work.criteria.filters import in_average_filters, removed_importance
+from engine.work.criteria.filters import in_average_filters
 from engine.work.criteria.subject import Scores, Subject, Tell
 from engine.work.surgery import LayerPlan, State
 
@@ -61,11 +61,11 @@ def weight_scores(name: str) -> Callable[[Subject, Sequence[Pruned], Tell], Scor
             found = {
                 layer: of(subject.weight(layer).flatten(1)).numpy() for layer in subject.layers
             }
-            return found if name == "lamp" else in_average_filters(found)
+            # Weights that are ranked over all layers have one unit.
+            as_they_are = name == "lamp" or subject.bench.spec.scope == "global"
+            return found if as_they_are else in_average_filters(found)
 
-        return {
-            name: removed_importance(subject.remember(name, importance), subject.layers, candidates)
-        }
+        return {name: subject.removed(subject.remember(name, importance), candidates)}
 
     return measure
 
@@ -82,11 +82,7 @@ def batchnorm_scale(subject: Subject, candidates: Sequence[Pruned], tell: Tell) 
             {layer: norm_scale(state, plan[layer]) for layer in subject.layers}
         )
 
-    return {
-        "bn_scale": removed_importance(
-            subject.remember("bn_scale", importance), subject.layers, candidates
-        )
-    }
+    return {"bn_scale": subject.removed(subject.remember("bn_scale", importance), candidates)}
 
 
 def norm_scale(state: State, plan: LayerPlan) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.work.bench import Pruned
-from engine.work.criteria.filters import Importance, gates, per_filter, removed_importance
+from engine.work.criteria.filters import Importance, gates, per_filter
 from engine.work.criteria.subject import Scores, Subject, Tell
 from engine.work.packs.base import repeatable
 from engine.work.surgery import Slice
@@ -171,8 +171,8 @@ def gradient_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) 
 
     by_taylor, by_snip = subject.remember("gradient", both)
     return {
-        "taylor": removed_importance(by_taylor, subject.layers, candidates),
-        "snip": removed_importance(by_snip, subject.layers, candidates),
+        "taylor": subject.removed(by_taylor, candidates),
+        "snip": subject.removed(by_snip, candidates),
     }
 
 
@@ -189,7 +189,7 @@ def hessian_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) -
         return _importance(subject, brain_damage, found, silencing=True)
 
     found = subject.remember("hessian", importance)
-    return {"hessian": removed_importance(found, subject.layers, candidates)}
+    return {"hessian": subject.removed(found, candidates)}
 
 
 def fisher_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) -> Scores:
@@ -201,7 +201,7 @@ def fisher_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) ->
         return _importance(subject, brain_damage, found, silencing=True)
 
     found = subject.remember("fisher", importance)
-    return {"fisher": removed_importance(found, subject.layers, candidates)}
+    return {"fisher": subject.removed(found, candidates)}
 
 
 def grasp_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) -> Scores:
@@ -214,7 +214,7 @@ def grasp_scores(subject: Subject, candidates: Sequence[Pruned], tell: Tell) -> 
         return _importance(subject, grasp, found, silencing=False)
 
     found = subject.remember("grasp", importance)
-    return {"grasp": removed_importance(found, subject.layers, candidates)}
+    return {"grasp": subject.removed(found, candidates)}
 
 
 def _importance(
@@ -228,6 +228,10 @@ def _importance(
     parameters = dict(subject.network.named_parameters())
     found = {}
     for layer in subject.layers:
+        if subject.masking is not None:
+            pair = (subject.single_weights(of, layer) for of in (parameters, derivatives))
+            found[layer] = combine(*pair).numpy()
+            continue
         plan = subject.bench.plan[layer]
         slices: tuple[Slice, ...] = gates(plan, parameters) if silencing else plan.own
         weights = per_filter(parameters, slices, plan.filters)
@@ -236,6 +240,8 @@ def _importance(
 
 
 def _silencing_names(subject: Subject) -> list[str]:
+    if subject.masking is not None:
+        return [name for names in subject.masking.tensors.values() for name in names]
     parameters = dict(subject.network.named_parameters())
     # Queries, keys and values of a head are in one tensor: it is named once.
     return list(

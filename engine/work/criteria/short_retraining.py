@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from engine.work.augment import seeded_draws
 from engine.work.bench import Pruned
 from engine.work.criteria.subject import Scores, Subject, Tell
-from engine.work.packs import make_pack
+from engine.work.mixing import seeded_mixes
 from engine.work.retraining import train_epoch
-from engine.work.surgery import candidate_states
 
 _AT_A_TIME = {"cpu": 16, "cuda": 128}
 _TRAIN_ACCURACY, _TEST_ACCURACY = 1, 3
@@ -59,17 +58,8 @@ def _retrain(
 ) -> NDArray[np.float64]:
     """Returns (K, 4): train loss, train accuracy, test loss, test accuracy after the epochs."""
     bench = subject.bench
-    spec, recipe = bench.spec, bench.spec.retrain.lasting(epochs)
-    states = candidate_states(bench.base.state, bench.plan, spec.layers, candidates, spec.wiring)
-    pack = make_pack(
-        spec.model_info,
-        states,
-        bench.data,
-        recipe,
-        threads=bench.threads,
-        kind=bench.kind,
-        precision=spec.precision,
-    )
+    recipe = bench.spec.retrain.lasting(epochs)
+    pack = bench.make_pack(candidates, recipe)
     found = np.full((len(candidates), 4), np.nan)
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(subject.seed("short", epochs, epoch))
@@ -77,5 +67,9 @@ def _retrain(
         draws = None
         if bench.data.augmented:
             draws = seeded_draws(subject.seed("short", "augment", epochs, epoch), len(order))
-        found = train_epoch(pack, recipe, epoch, order, lambda samples: between(), draws=draws)
+        seed = subject.seed("short", "mixing", epochs, epoch)
+        mixes = seeded_mixes(seed, recipe, len(order))
+        found = train_epoch(
+            pack, recipe, epoch, order, lambda samples: between(), draws=draws, mixes=mixes
+        )
     return found

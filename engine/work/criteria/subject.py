@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from engine.seeds import derive_seed
 from engine.work.bench import Bench, Pruned
-from engine.work.criteria.filters import per_filter
+from engine.work.criteria.filters import Importance, per_filter, removed_importance
+from engine.work.masking import Masking
 from engine.work.models import network_of
 from engine.work.packs import Evaluation
 from engine.work.packs.solo import laid_out
-from engine.work.surgery import Slice, State, candidate_states, take_network
+from engine.work.surgery import Slice, State, take_network
 
 Result = TypeVar("Result")
 
@@ -50,6 +51,36 @@ class Subject:
         return self.bench.data.train_labels
 
     @cached_property
+    def masking(self) -> Masking | None:
+        """What makes masks of candidates; None where they lose filters."""
+        return self.bench.masking
+
+    def single_weights(self, tensors: State, layer: str) -> Tensor:
+        """Returns a layer's numbers in the order of its masks, float64 (weights, 1), on the CPU."""
+        assert self.masking is not None
+        return self.masking.flat(tensors, layer).to("cpu", torch.float64).unsqueeze(1)
+
+    def removed(self, importance: Importance, candidates: Sequence[Pruned]) -> NDArray[np.float64]:
+        """Returns, per candidate, the summed importance of what it loses.
+
+        Args:
+            importance: Per layer, float64[filters]; or float64[weights], in the order of the masks.
+            candidates: The candidates.
+        """
+        if self.masking is None:
+            return removed_importance(importance, self.layers, candidates)
+        return np.array(
+            [
+                sum(
+                    float(importance[layer][gone].sum())
+                    for layer, gone in zip(self.layers, self.masking.gone(candidate), strict=True)
+                )
+                for candidate in candidates
+            ],
+            dtype=np.float64,
+        )
+
+    @cached_property
     def network(self) -> nn.Module:
         """The base network in eval mode, on the device; leave its parameters as they are."""
         state = self.bench.base.state
@@ -60,8 +91,11 @@ class Subject:
         """The base network's weight of a layer, (filters, ...), float64 on the CPU.
 
         Where a filter is made by several weights (layers pruned together, attention heads), their
-        numbers are one row: (filters, numbers).
+        numbers are one row: (filters, numbers). Where single weights are pruned each is a row of
+        its own: (weights, 1).
         """
+        if self.masking is not None:
+            return self.single_weights(self.bench.base.state, layer)
         plan, state = self.bench.plan[layer], self.bench.base.state
         weights = [part for part in plan.own if state[part.tensor].ndim > 1]
         if len(weights) == 1 and weights[0] == Slice(f"{layer}.weight", 0):
@@ -70,10 +104,7 @@ class Subject:
 
     def pruned_network(self, candidate: Pruned) -> nn.Module:
         """A candidate's own network, wired as the study says, in eval mode, on the device."""
-        spec = self.bench.spec
-        states = candidate_states(
-            self.bench.base.state, self.bench.plan, spec.layers, [candidate], spec.wiring
-        )
+        states, _ = self.bench.states([candidate])
         return self._ready(take_network(states, 0))
 
     def _ready(self, state: State) -> nn.Module:

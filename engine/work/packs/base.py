@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.work.augment import Draws
+from engine.work.mixing import Mixes
 
 MOMENTUM = "momentum."
+# No attribute of a module can have such a name, so no tensor of a state_dict can.
+VARIANCE, AVERAGE, STEPS = "@variance.", "@average.", "@steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +46,37 @@ class Pack(Protocol):
         """K, how many candidates there are."""
         ...
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
-        """Takes one SGD step per batch, over consecutive batches of the images in `order`.
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
+        """Takes one step per batch, over consecutive batches of the images in `order`.
 
         Args:
             order: (m,) indices into the train set. The last batch may be short, so an epoch cut
                 into several calls must be cut between batches.
             rate: Learning rate.
             draws: How the m images are cropped and mirrored, where the data set wants it.
+            mixes: How each batch is mixed, where the recipe wants it.
         """
         ...
 
     def evaluate(self, split: str) -> Evaluation:
-        """Evaluates every candidate on all images of "train" or "test"."""
+        """Evaluates every candidate on all images of "train" or "test".
+
+        Where the recipe averages weights, it is the averaged ones that are evaluated.
+        """
         ...
 
     def state(self) -> dict[str, Tensor]:
         """Returns a copy of all that training changes: tensors (K, ...) on the CPU.
 
         Names are those of the state_dict, and again with "momentum." before them for the momentum
-        of the parameters. Every way of computing reads what any other wrote.
+        of the parameters. AdamW adds "@variance." and "@steps", averaged weights "@average.".
+        Every way of computing reads what any other wrote.
         """
         ...
 
@@ -72,11 +86,11 @@ class Pack(Protocol):
 
 
 def network_of(state: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
-    """Returns one candidate's state_dict out of what `Pack.state` returned."""
+    """Returns one candidate's state_dict out of what `Pack.state` returned: what is evaluated."""
     return {
-        name: tensor[place].clone()
+        name: state.get(AVERAGE + name, tensor)[place].clone()
         for name, tensor in state.items()
-        if not name.startswith(MOMENTUM)
+        if not name.startswith((MOMENTUM, VARIANCE, AVERAGE, STEPS))
     }
 
 

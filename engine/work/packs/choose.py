@@ -14,11 +14,13 @@ from engine.recipe import Recipe
 from engine.work import tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
+from engine.work.mixing import seeded_mixes
 from engine.work.models import build_model
 from engine.work.packs import fused
 from engine.work.packs.base import Pack
 from engine.work.packs.solo import SoloPack
 from engine.work.packs.stacked import StackedPack
+from engine.work.packs.stepping import Masks
 
 STACKED_FAMILIES = frozenset({"lenet"})
 KINDS = ("fused", "triton", "stacked", "solo")
@@ -38,6 +40,7 @@ def make_pack(
     torch_threads: int = 1,
     kind: str | None = None,
     precision: str = "float32",
+    masks: Masks | None = None,
 ) -> Pack:
     """Returns a pack of the kind that is asked for, or of the first there is for the device.
 
@@ -45,46 +48,75 @@ def make_pack(
         info: The model the candidates were pruned from.
         states: The candidates' states, stacked (K, ...), for example by `candidate_states`.
         data: The data, on the device to train on.
-        recipe: Batch size, momentum and weight decay.
+        recipe: What they are trained by.
         threads: How many candidates are worked on at a time on a CPU.
         torch_threads: Where torch computes them one by one, how many of its threads share each.
         kind: One of `KINDS`, to ask for it.
         precision: "bf16" for autocast, which only "solo" knows.
+        masks: By parameter, (K, ...), True where a weight is left; where some are not, only "solo"
+            and "stacked" will do.
     """
     if kind is None:
         kept = {}
         if info.family in STACKED_FAMILIES:
             kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
-        kind = pack_kind(info, kept, data, precision)
+        kind = pack_kind(info, kept, data, precision, recipe, masked=bool(masks))
     if kind == "solo" or precision != "float32":
-        return SoloPack(info, states, data, recipe, threads, torch_threads, precision)
+        return SoloPack(info, states, data, recipe, threads, torch_threads, precision, masks)
+    if kind == "stacked":
+        return StackedPack(info, states, data, recipe, masks)
+    if masks:
+        raise ValueError(f"packs of kind {kind} keep no weight at zero")
     if kind == "fused":
         return fused.FusedPack(states, data, recipe, threads)
     if kind == "triton":
         from engine.work.packs.triton_pack import TritonPack
 
         return TritonPack(states, data, recipe)
-    return StackedPack(info, states, data, recipe)
+    raise ValueError(f"{kind!r} is no kind of pack; {', '.join(KINDS)} are")
 
 
 def pack_kind(
-    info: ModelInfo, kept: Mapping[str, int], data: ImageData, precision: str = "float32"
+    info: ModelInfo,
+    kept: Mapping[str, int],
+    data: ImageData,
+    precision: str = "float32",
+    recipe: Recipe | None = None,
+    *,
+    masked: bool = False,
 ) -> str:
     """Returns the first kind of `possible_kinds`: the one that should be the quickest."""
-    return possible_kinds(info, kept, data, precision)[0]
+    return possible_kinds(info, kept, data, precision, recipe, masked=masked)[0]
 
 
 def possible_kinds(
-    info: ModelInfo, kept: Mapping[str, int], data: ImageData, precision: str = "float32"
+    info: ModelInfo,
+    kept: Mapping[str, int],
+    data: ImageData,
+    precision: str = "float32",
+    recipe: Recipe | None = None,
+    *,
+    masked: bool = False,
 ) -> list[str]:
-    """Returns the kinds that can compute candidates which keep so many filters of each layer."""
+    """Returns the kinds that can compute candidates which keep so many filters of each layer.
+
+    Args:
+        info: The model.
+        kept: How many filters the pruned layers keep.
+        data: The data, on the device to compute on.
+        precision: "bf16" for autocast.
+        recipe: What they are trained by; None where they are not trained.
+        masked: Whether single weights of them are to stay zero.
+    """
     if precision != "float32":
         return ["solo"]
     kinds = []
-    if fused_supports(info, kept, data):
+    # The kernels know plain steps and whole tensors only.
+    plain = not masked and (recipe is None or not recipe.beyond_plain)
+    if plain and fused_supports(info, kept, data):
         kinds.append("fused")
     if data.train_images.is_cuda and info.family in STACKED_FAMILIES:
-        if triton_supports(info, kept, data):
+        if plain and triton_supports(info, kept, data):
             kinds.append("triton")
         kinds.append("stacked")
     return [*kinds, "solo"]
@@ -118,7 +150,7 @@ def quickest_kind(
         info: The model.
         kept: How many filters the pruned layers keep.
         data: The data, on the device to compute on.
-        recipe: Batch size, momentum and weight decay.
+        recipe: What they are trained by.
         kinds: What to choose from.
         threads: Threads of the fused kernel.
         say: Called with a line for the log about each kind.
@@ -145,10 +177,11 @@ def _training_rate(pack: Pack, data: ImageData, recipe: Recipe) -> float:
     count = min(len(data.train_labels), _MEASURED_STEPS * recipe.batch_size)
     order = np.arange(count, dtype=np.int64)
     draws = batch_draws(0, 0, 0, count) if data.augmented else None
+    mixes = seeded_mixes(0, recipe, count)
     for _ in range(2):
         _wait_for(data)
         began = time.perf_counter()
-        pack.train(order, recipe.learning_rate, draws)
+        pack.train(order, recipe.learning_rate, draws, mixes)
         _wait_for(data)
         seconds = time.perf_counter() - began
     return pack.size * count / seconds

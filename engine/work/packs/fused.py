@@ -15,6 +15,7 @@ from engine.recipe import Recipe
 from engine.work import tiny_cnn
 from engine.work.augment import Draws
 from engine.work.datasets import ImageData
+from engine.work.mixing import Mixes
 from engine.work.models import build_model
 from engine.work.packs.base import MOMENTUM, Evaluation
 from engine.work.tiny_cnn.architecture import Architecture
@@ -47,6 +48,8 @@ class FusedPack:
             recipe: Batch size, momentum and weight decay.
             threads: How many candidates are worked on at a time.
         """
+        if recipe.beyond_plain:
+            raise ValueError(f"the fused kernel knows no {recipe.beyond_plain[0]}")
         size = len(next(iter(states.values())))
         arrays = [
             {name: tensor[place].numpy() for name, tensor in states.items()}
@@ -70,8 +73,16 @@ class FusedPack:
         """K, how many candidates there are."""
         return self._kernel.size
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
+        if mixes is not None:
+            raise ValueError("the fused kernel mixes nothing")
         if draws is not None:
             raise ValueError("the fused kernel augments nothing")
         self._kernel.train(order, rate)

@@ -18,8 +18,10 @@ from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
+from engine.work.mixing import Mixes, mixed_batches, target_loss
 from engine.work.models import network_of
-from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.base import Evaluation
+from engine.work.packs.stepping import Masks, Trainer
 from engine.work.packs.workers import Workers
 from engine.work.surgery import take_network
 
@@ -36,6 +38,7 @@ class SoloPack:
         threads: int = 1,
         torch_threads: int = 1,
         precision: str = "float32",
+        masks: Masks | None = None,
     ) -> None:
         """Builds the networks.
 
@@ -43,58 +46,62 @@ class SoloPack:
             info: The model they were pruned from.
             states: Their states, stacked (K, ...).
             data: The data, on the device to train on.
-            recipe: Batch size, momentum and weight decay.
+            recipe: What they are trained by.
             threads: How many networks are worked on at a time on a CPU.
             torch_threads: How many of torch's threads share each network; part of the result.
             precision: "bf16" trains with autocast to bfloat16 and channels last; parameters,
                 optimiser and evaluations stay float32 all the same.
+            masks: By parameter, (K, ...), True where a weight is left; the others stay zero.
         """
         self._data, self._recipe, self._precision = data, recipe, precision
         self._at_a_time = images_at_a_time(info)
         device = data.train_images.device
         self._workers = Workers(threads if device.type == "cpu" else 1, torch_threads)
         size = len(next(iter(states.values())))
-        self._networks = [
+        networks = [
             laid_out(info, network_of(info, data.classes, take_network(states, place)), device)
             for place in range(size)
         ]
         if precision == "bf16":
-            for network in self._networks:
+            for network in networks:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimisers = [
-            torch.optim.SGD(
-                network.parameters(),
-                lr=recipe.learning_rate,
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-            )
-            for network in self._networks
+        self._trainers = [
+            Trainer(network, recipe, take_network(masks or {}, place))
+            for place, network in enumerate(networks)
         ]
 
     @property
     def size(self) -> int:
         """K, how many candidates there are."""
-        return len(self._networks)
+        return len(self._trainers)
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
-        """Takes one SGD step per batch; see `Pack.train`."""
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
+        """Takes one step per batch; see `Pack.train`."""
         self._workers.run(
-            [partial(self._train_one, i, order, rate, draws) for i in range(self.size)]
+            [partial(self._train_one, one, order, rate, draws, mixes) for one in self._trainers]
         )
 
     def _train_one(
-        self, place: int, order: NDArray[np.int64], rate: float, draws: Draws | None
+        self,
+        trainer: Trainer,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None,
+        mixes: Mixes | None,
     ) -> None:
-        network, optimiser = self._networks[place], self._optimisers[place]
-        network.train()
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        for images, labels in train_batches(self._data, order, self._recipe.batch_size, draws):
+        network, recipe = trainer.network.train(), self._recipe
+        trainer.set_rate(rate)
+        batches = train_batches(self._data, order, recipe.batch_size, draws)
+        for images, targets in mixed_batches(batches, recipe, mixes, self._data.classes):
             with self._casting():
-                loss = functional.cross_entropy(network(images), labels)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+                loss = target_loss(network(images), targets, recipe)
+            trainer.step(loss)
 
     def _casting(self) -> torch.autocast:
         device = self._data.train_images.device.type
@@ -105,23 +112,16 @@ class SoloPack:
         images, labels = self._data.split(split)
         results = self._workers.run(
             [
-                partial(evaluate_network, network, images, labels, self._at_a_time)
-                for network in self._networks
+                partial(evaluate_network, trainer.judged, images, labels, self._at_a_time)
+                for trainer in self._trainers
             ]
         )
         loss, accuracy = np.array(results, np.float64).T
         return Evaluation(loss, accuracy)
 
     def state(self) -> dict[str, Tensor]:
-        """Returns parameters, buffers and momentum; see `Pack.state`."""
-        everything: list[dict[str, Tensor]] = []
-        for network, optimiser in zip(self._networks, self._optimisers, strict=True):
-            state = dict(network.state_dict())
-            for name, parameter in network.named_parameters():
-                # torch makes the momentum with the first step; before, it is as good as zero.
-                buffer = optimiser.state[parameter].get("momentum_buffer")
-                state[MOMENTUM + name] = torch.zeros_like(parameter) if buffer is None else buffer
-            everything.append(state)
+        """Returns parameters, buffers and what the optimiser keeps; see `Pack.state`."""
+        everything = [trainer.state() for trainer in self._trainers]
         return {
             name: torch.stack([state[name].detach().cpu() for state in everything])
             for name in everything[0]
@@ -129,13 +129,8 @@ class SoloPack:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state` returned."""
-        for place, network in enumerate(self._networks):
-            own = {name: state[name][place] for name in network.state_dict()}
-            network.load_state_dict(own)
-            optimiser = self._optimisers[place]
-            for name, parameter in network.named_parameters():
-                buffer = state[MOMENTUM + name][place].to(parameter.device, copy=True)
-                optimiser.state[parameter]["momentum_buffer"] = buffer
+        for place, trainer in enumerate(self._trainers):
+            trainer.load_state({name: tensor[place] for name, tensor in state.items()})
 
 
 def evaluate_network(

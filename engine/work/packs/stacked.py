@@ -19,8 +19,10 @@ from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
+from engine.work.mixing import Mixes, mixed_batches, stacked_target_losses
 from engine.work.models.lenet import KERNEL
-from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.base import Evaluation
+from engine.work.packs.stepping import Masks, StackedStep
 
 IMAGES_AT_A_TIME = 256
 
@@ -31,7 +33,12 @@ class StackedPack:
     """K candidates whose batches are one forward, one backward and one update."""
 
     def __init__(
-        self, info: ModelInfo, states: Parameters, data: ImageData, recipe: Recipe
+        self,
+        info: ModelInfo,
+        states: Parameters,
+        data: ImageData,
+        recipe: Recipe,
+        masks: Masks | None = None,
     ) -> None:
         """Puts the stacked parameters on the data's device.
 
@@ -39,7 +46,8 @@ class StackedPack:
             info: The model they were pruned from; of the LeNet family.
             states: Their states, stacked (K, ...).
             data: The data, on the device to train on.
-            recipe: Batch size, momentum and weight decay.
+            recipe: What they are trained by.
+            masks: By parameter, (K, ...), True where a weight is left; the others stay zero.
         """
         self._info, self._data, self._recipe = info, data, recipe
         self._device = data.train_images.device
@@ -47,9 +55,7 @@ class StackedPack:
             name: tensor.to(self._device, copy=True).requires_grad_()
             for name, tensor in states.items()
         }
-        self._momentum = {
-            name: torch.zeros_like(tensor) for name, tensor in self._parameters.items()
-        }
+        self._stepping = StackedStep(self._parameters, recipe, masks)
         self._rate = torch.zeros((), device=self._device)
         self._captured: dict[int, Callable[[Tensor, Tensor], None]] = {}
 
@@ -58,11 +64,18 @@ class StackedPack:
         """K, how many candidates there are."""
         return len(next(iter(self._parameters.values())))
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
-        """Takes one SGD step per batch; see `Pack.train`."""
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
+        """Takes one step per batch; see `Pack.train`."""
         self._rate.fill_(rate)
-        for images, labels in train_batches(self._data, order, self._recipe.batch_size, draws):
-            self._step_for(images, labels)(images, labels)
+        batches = train_batches(self._data, order, self._recipe.batch_size, draws)
+        for images, targets in mixed_batches(batches, self._recipe, mixes, self._data.classes):
+            self._step_for(images, targets)(images, targets)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
@@ -72,7 +85,7 @@ class StackedPack:
         with torch.no_grad():
             for start in range(0, len(images), IMAGES_AT_A_TIME):
                 piece = slice(start, start + IMAGES_AT_A_TIME)
-                logits = stacked_logits(self._info, self._parameters, images[piece])
+                logits = stacked_logits(self._info, self._stepping.judged, images[piece])
                 more_loss, more_right = stacked_tally(logits, labels[piece])
                 loss += more_loss
                 right += more_right
@@ -81,43 +94,32 @@ class StackedPack:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Returns parameters and momentum; see `Pack.state`."""
-        parameters = {name: tensor.detach() for name, tensor in self._parameters.items()}
-        momentum = {MOMENTUM + name: tensor for name, tensor in self._momentum.items()}
-        everything = parameters | momentum
+        """Returns parameters and what the optimiser keeps; see `Pack.state`."""
+        everything = self._stepping.state()
         return {name: tensor.to("cpu", copy=True) for name, tensor in everything.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state` returned."""
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(state[name])
-                self._momentum[name].copy_(state[MOMENTUM + name])
+        self._stepping.load_state(state)
 
-    def _step(self, images: Tensor, labels: Tensor) -> None:
+    def _step(self, images: Tensor, targets: Tensor) -> None:
         logits = stacked_logits(self._info, self._parameters, images)
         # The sum over candidates gives each its own gradient, since none reads another's weights.
-        loss = _losses(logits, labels).mean(1).sum()
+        loss = stacked_target_losses(logits, targets, self._recipe).mean(1).sum()
         gradients = torch.autograd.grad(loss, list(self._parameters.values()))
-        with torch.no_grad():
-            for (name, parameter), gradient in zip(
-                self._parameters.items(), gradients, strict=True
-            ):
-                momentum = self._momentum[name].mul_(self._recipe.momentum)
-                momentum.add_(gradient.add(parameter, alpha=self._recipe.weight_decay))
-                parameter.sub_(momentum * self._rate)
+        self._stepping.step(dict(zip(self._parameters, gradients, strict=True)), self._rate)
 
-    def _step_for(self, images: Tensor, labels: Tensor) -> Callable[[Tensor, Tensor], None]:
+    def _step_for(self, images: Tensor, targets: Tensor) -> Callable[[Tensor, Tensor], None]:
         """A step's fifty small kernels cost more to launch than to run, so a GPU replays them."""
         if self._device.type != "cuda":
             return self._step
-        if len(labels) not in self._captured:
+        if len(targets) not in self._captured:
             with torch.cuda.device(self._device):
-                self._captured[len(labels)] = self._capture(images.clone(), labels.clone())
-        return self._captured[len(labels)]
+                self._captured[len(targets)] = self._capture(images.clone(), targets.clone())
+        return self._captured[len(targets)]
 
     def _capture(
-        self, held_images: Tensor, held_labels: Tensor
+        self, held_images: Tensor, held_targets: Tensor
     ) -> Callable[[Tensor, Tensor], None]:
         """Records a step that reads its batch from what is held."""
         before = self.state()
@@ -126,16 +128,16 @@ class StackedPack:
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self._step(held_images, held_labels)
+                self._step(held_images, held_targets)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         self.load_state(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._step(held_images, held_labels)
+            self._step(held_images, held_targets)
 
-        def replay(images: Tensor, labels: Tensor) -> None:
+        def replay(images: Tensor, targets: Tensor) -> None:
             held_images.copy_(images)
-            held_labels.copy_(labels)
+            held_targets.copy_(targets)
             graph.replay()
 
         return replay

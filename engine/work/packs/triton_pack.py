@@ -14,6 +14,7 @@ from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.work.augment import Draws
 from engine.work.datasets import ImageData
+from engine.work.mixing import Mixes
 from engine.work.models import build_model
 from engine.work.packs.base import MOMENTUM, Evaluation
 from engine.work.tiny_cnn import architecture as networks
@@ -45,6 +46,8 @@ class TritonPack:
             recipe: Batch size, momentum and weight decay.
             tiles: How work is cut up; another way rounds otherwise.
         """
+        if recipe.beyond_plain:
+            raise ValueError(f"the Triton kernels know no {recipe.beyond_plain[0]}")
         first = {name: tensor[0] for name, tensor in states.items()}
         architecture = Architecture.of(first)
         self._shapes = architecture.shapes()
@@ -60,8 +63,16 @@ class TritonPack:
         """K, how many candidates there are."""
         return len(self._program.parameters)
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
+        if mixes is not None:
+            raise ValueError("the Triton kernels mix nothing")
         if draws is not None:
             raise ValueError("the Triton kernels augment nothing")
         self._rate.fill_(rate)

@@ -9,6 +9,7 @@ from engine.work.surgery.wiring import (
     consumers_keep,
     kept_by_layer,
     l1_selection,
+    weight_tensors,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "slim_state",
     "stack_states",
     "take_network",
+    "weight_tensors",
 ]

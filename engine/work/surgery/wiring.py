@@ -43,6 +43,16 @@ def l1_selection(state: State, layer: str | LayerPlan, count: int) -> list[int]:
     return sorted(torch.argsort(norms, stable=True)[:count].tolist())
 
 
+def weight_tensors(layer: LayerPlan, state: State) -> tuple[str, ...]:
+    """Returns the tensors of a layer, and its members, that single weights can be pruned of.
+
+    They are the weights of convolutions, linear layers and attentions, whole; no biases, norms or
+    embeddings of positions.
+    """
+    names = dict.fromkeys(part.tensor for part in layer.own)
+    return tuple(name for name in names if state[name].ndim in (2, 4))
+
+
 def candidate_states(
     state: State,
     plan: SlicePlan,
