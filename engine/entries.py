@@ -160,12 +160,13 @@ def _read(
     )
     usual = ("l1",) if masked else ()
     search = take("search", _searches, base.search if base and same_space else usual)
+    tuned = take("tune", _yes, False)
     weights = take(
         "weights",
-        lambda text: read_weights(text, tuned=bool(typed["tune"])),
+        lambda text: read_weights(text, tuned=tuned),
         base.weights if base else None,
     )
-    if typed["tune"] and not typed["weights"]:
+    if tuned and not typed["weights"]:
         problems.append(SpecError("weights", "--tune needs --weights, which it trains on from."))
     if problems:
         return problems, None
@@ -206,6 +207,12 @@ def _default_sample(
     )
     total = CandidateSpace(filters, pruned, 1, seed).total
     return None if total <= ALL_BY_DEFAULT else DEFAULT_SAMPLE
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise UsageError(f"tune is yes or no, not {text!r}.")
+    return text.lower() == "yes"
 
 
 def _names(text: str) -> tuple[str, ...]:

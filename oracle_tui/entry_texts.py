@@ -286,7 +286,7 @@ _ITEMS: Mapping[str, Callable[[ModelInfo | None], list[Item]]] = {
     "wiring": lambda _: _plain(*WIRINGS, BOTH),
     "search": lambda _: _plain("none", *SEARCHES),
     "precision": lambda _: _plain(*PRECISIONS),
-    "tune": lambda _: _plain("yes"),
+    "tune": lambda _: _plain("yes", "no"),
     "granularity": lambda _: _plain(*GRANULARITIES),
     "scope": lambda _: _plain(*SCOPES),
     "device": lambda _: _plain("auto", "cpu", "cuda"),
