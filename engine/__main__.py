@@ -1,7 +1,8 @@
 """The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped.
 
 Given several folders it works on one after the other, for as long as each gets done.
-`python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON.
+`python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON, and
+`describe-data FILE.py:NAME` into a data set.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
     if arguments[:1] == ["describe"] and len(arguments) == 2:
         return _describe(arguments[1])
+    if arguments[:1] == ["describe-data"] and len(arguments) == 2:
+        return _describe_data(arguments[1])
     if arguments[:1] == ["--queue"]:
         return _work_through_queue(arguments[1:])
     takeover = "--takeover" in arguments
@@ -59,6 +62,18 @@ def _describe(name: str) -> int:
 
     try:
         print(json.dumps({"model": describe_model(name).to_json()}))
+    except OracleError as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
+
+
+def _describe_data(name: str) -> int:
+    """Prints the facts of a person's data class as one line of JSON, or why there are none."""
+    from engine.work.datasets.file_class import describe_class
+
+    try:
+        print(json.dumps({"dataset": describe_class(name).to_json()}))
     except OracleError as error:
         print(json.dumps({"error": str(error)}))
         return 2

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
+from engine.data_sources.names import is_outside
 from engine.described import is_outside_catalog
 from engine.errors import UsageError
 from engine.model_info import listed
@@ -68,6 +69,7 @@ class StudySpec:
         search: Ways of `SEARCHES` to look for the oracle beside the sample.
         facts: The model's facts where it is none of the catalog's, so that the spec says all that
             a reader needs on any machine. Looked up where not given; None for the catalog's.
+        data_facts: The data set's likewise, where it is none of the catalog's.
     """
 
     model: str
@@ -84,6 +86,7 @@ class StudySpec:
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
     facts: ModelInfo | None = None
+    data_facts: DatasetInfo | None = None
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
@@ -92,7 +95,11 @@ class StudySpec:
         if outside and info.name != self.model:
             raise SpecError("model", f"The facts of {info.name} are not those of {self.model}.")
         object.__setattr__(self, "facts", info if outside else None)
-        data = _checked("dataset", find_dataset, self.dataset)
+        own_data = is_outside(self.dataset)
+        data = (own_data and self.data_facts) or _checked("dataset", find_dataset, self.dataset)
+        if own_data and data.name != self.dataset:
+            raise SpecError("dataset", f"The facts of {data.name} are not those of {self.dataset}.")
+        object.__setattr__(self, "data_facts", data if own_data else None)
         if info.channels not in (data.channels, 3):
             raise SpecError(
                 "dataset",
@@ -139,7 +146,7 @@ class StudySpec:
     @property
     def dataset_info(self) -> DatasetInfo:
         """The data set's facts."""
-        return find_dataset(self.dataset)
+        return self.data_facts or find_dataset(self.dataset)
 
     @property
     def space(self) -> CandidateSpace:
@@ -213,6 +220,7 @@ class StudySpec:
             "scores": list(self.scores),
             "search": list(self.search),
             **({"facts": self.facts.to_json()} if self.facts else {}),
+            **({"data_facts": self.data_facts.to_json()} if self.data_facts else {}),
         }
 
     @classmethod
@@ -227,6 +235,7 @@ class StudySpec:
             fields = dict(data)
             candidates = fields.pop("candidates")
             facts = fields.pop("facts", None)
+            data_facts = fields.pop("data_facts", None)
             spec = cls(
                 model=str(fields.pop("model")),
                 dataset=str(fields.pop("dataset")),
@@ -242,6 +251,7 @@ class StudySpec:
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
                 facts=None if facts is None else ModelInfo.from_json(facts),
+                data_facts=None if data_facts is None else DatasetInfo.from_json(data_facts),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error

@@ -139,9 +139,13 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         session.say(note=line)
         session.checkpoint()
 
+    def decoded(done: int, total: int) -> None:
+        session.say(stage_done=done, stage_total=total, stage_unit="images")
+        session.checkpoint()
+
     model = spec.model_info
     data = load_dataset(
-        spec.dataset_info, size=model.size, channels=model.channels, progress=told
+        spec.dataset_info, size=model.size, channels=model.channels, progress=told, count=decoded
     ).to(device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)

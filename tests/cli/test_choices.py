@@ -37,7 +37,9 @@ def test_presets_json_holds_specs_that_read_back(oracle_tui):
         assert found[name]["estimate_measured"] is False
     assert found["quick"]["spec"] == QUICK.spec.to_json()
     assert found["paper/conv1"]["spec"] is None
-    assert found["paper/resnet18-imagenet-conv1-0.5"]["waits_for"].startswith("data set imagenet")
+    assert found["paper/resnet18-imagenet-conv1-0.5"]["waits_for"].startswith(
+        "torchvision's weights"
+    )
 
 
 def test_presets_of_one_kind(oracle_tui):
