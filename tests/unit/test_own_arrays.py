@@ -15,6 +15,7 @@ from engine.entries import read_entries
 from engine.errors import UsageError
 from engine.spec import StudySpec
 from engine.work.datasets import load_dataset
+from engine.work.datasets.file_class import describe_class
 from engine.work.datasets.stored import StoredImages
 
 torch.set_num_threads(1)
@@ -56,7 +57,7 @@ def test_colours_may_come_first_or_last(tmp_path: Path) -> None:
     last = _arrays(3)
     first = {key: np.moveaxis(a, -1, 1) if key[0] == "x" else a for key, a in last.items()}
     one, other = (
-        load_dataset(describe_data(_saved(tmp_path, arrays, f"{place}.npz@augment=shift"[:5])),
+        load_dataset(describe_data(_saved(tmp_path, arrays, f"{place}.npz")),
                      size=12, channels=3)
         for place, arrays in enumerate((last, first))
     )  # fmt: skip
@@ -170,8 +171,10 @@ def test_a_data_class_is_run_elsewhere_and_remembered(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "x"
     assert (info.title, info.mean, info.classes) == ("My set", (0.5,), 2)
     assert load_dataset(info, size=8).train_images.shape == (10, 1, 8, 8)
-    for name, says in (("Empty", "method load"), ("broken", "could not be made"), ("X", "named")):
+    with pytest.raises(UsageError, match="no class or function named"):
+        describe_data(f"{file}:X")
+    for name, says in (("Empty", "method load"), ("broken", "could not be made")):
         with pytest.raises(UsageError, match=says):
-            describe_data(f"{file}:{name}")
+            describe_class(f"{file}:{name}")
     with pytest.raises(UsageError, match="four arrays"):
         checked([np.zeros(3)], "it")
