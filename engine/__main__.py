@@ -2,7 +2,7 @@
 
 Given several folders it works on one after the other, for as long as each gets done.
 `python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON, and
-`describe-data FILE.py:NAME` into a data set.
+`describe-data FILE.py:NAME` into a data set; `measure DEVICE` reads a spec and prints its cost.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def main(arguments: list[str]) -> int:
         return _describe(arguments[1])
     if arguments[:1] == ["describe-data"] and len(arguments) == 2:
         return _describe_data(arguments[1])
+    if arguments[:1] == ["measure"] and len(arguments) == 2:
+        return _measure(arguments[1])
     if arguments[:1] == ["--queue"]:
         return _work_through_queue(arguments[1:])
     takeover = "--takeover" in arguments
@@ -74,6 +76,19 @@ def _describe_data(name: str) -> int:
 
     try:
         print(json.dumps({"dataset": describe_class(name).to_json()}))
+    except OracleError as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
+
+
+def _measure(device: str) -> int:
+    """Reads a spec from standard input and prints what it costs as one line of JSON."""
+    from engine.spec import StudySpec
+    from engine.work.measure import measure
+
+    try:
+        print(json.dumps(measure(StudySpec.from_json(json.load(sys.stdin)), device)))
     except OracleError as error:
         print(json.dumps({"error": str(error)}))
         return 2

@@ -167,7 +167,7 @@ def test_images_read_each_time_are_those_in_memory(
         describe_data(name), size=28, channels=3, count=lambda *done: counted.append(done)
     )
     assert counted == [(48, 48)]
-    monkeypatch.setattr("engine.work.datasets._FOLDER_BYTES", 0)
+    monkeypatch.setattr("engine.work.datasets.FOLDER_BYTES", 0)
     mapped = _loaded(name)
     monkeypatch.setattr(folders, "_LEFT_FREE", 1.0)
     for path in (Path(folders.cache_folder()) / "datasets" / "decoded").iterdir():

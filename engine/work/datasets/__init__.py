@@ -33,7 +33,7 @@ SIDE = 32
 # Prepared images stay in memory up to this share of what is free, and those of a folder up to so
 # many bytes; beyond, they are prepared anew for each batch. No number depends on it.
 _SHARE_OF_MEMORY = 0.5
-_FOLDER_BYTES = 4 << 30
+FOLDER_BYTES = 4 << 30
 _AT_A_TIME = 256
 
 # Train images, train labels, test images, test labels.
@@ -108,6 +108,7 @@ def load_dataset(
     download: bool = True,
     progress: Callable[[str], None] | None = None,
     count: Callable[[int, int], None] | None = None,
+    room: int | None = None,
 ) -> ImageData:
     """Loads a data set, prepared as the protocol says: resized, scaled, normalised.
 
@@ -118,15 +119,19 @@ def load_dataset(
         download: Whether it may be downloaded when it is not on this machine.
         progress: Called with lines about a download; may raise to break it off.
         count: Called with (images decoded, images in all) while a folder is read; may raise, too.
+        room: Bytes that prepared images may take; beyond it they are prepared for each batch. Half
+            of the free memory where it is not given.
 
     Raises:
         UsageError: The set is not here and cannot be had, or its files are damaged.
     """
     say = progress or (lambda line: None)
     if info.name == IMAGENET or (is_outside(info.name) and parse(info.name).kind in _FOLDERS):
-        return _from_folder(info, size, channels, say, count or (lambda done, total: None))
+        return _from_folder(
+            info, size, channels, say, count or (lambda done, total: None), _room(room)
+        )
     if is_outside(info.name):
-        return prepare(info, *_own_arrays(info), size=size, channels=channels)
+        return prepare(info, *_own_arrays(info), size=size, channels=channels, room=room)
     files = locate(info, download=download, say=say)
     try:
         raw = _read(info, files)
@@ -136,8 +141,8 @@ def load_dataset(
         # What the cache holds can be had again; a second damaged copy is an error.
         say(f"{info.title} is damaged in the cache; downloading it again")
         download_all(info, say)
-        return load_dataset(info, size=size, channels=channels, download=False)
-    return prepare(info, *raw, size=size, channels=channels)
+        return load_dataset(info, size=size, channels=channels, download=False, room=room)
+    return prepare(info, *raw, size=size, channels=channels, room=room)
 
 
 _FOLDERS = ("folder", "imagenet")
@@ -162,13 +167,15 @@ def _from_folder(
     channels: int,
     say: Callable[[str], None],
     count: Callable[[int, int], None],
+    room: int,
 ) -> ImageData:
+    room = min(room, FOLDER_BYTES)
     folder = FolderImages(info, size, say, count)
     table = _table(info)
     return ImageData(
-        _given_out(folder.reader("train"), len(folder.train_labels), size, channels, table),
+        _given_out(folder.reader("train"), len(folder.train_labels), size, channels, table, room),
         torch.from_numpy(folder.train_labels),
-        _given_out(folder.reader("test"), len(folder.test_labels), size, channels, table),
+        _given_out(folder.reader("test"), len(folder.test_labels), size, channels, table, room),
         torch.from_numpy(folder.test_labels),
         info.classes,
         folder.digest if channels == info.channels else f"{folder.digest}-{channels}",
@@ -176,12 +183,13 @@ def _from_folder(
     )
 
 
-def _given_out(read: Read, count: int, size: int, channels: int, table: Tensor) -> Tensor:
+def _given_out(
+    read: Read, count: int, size: int, channels: int, table: Tensor, room: int
+) -> Tensor:
     """Returns images as a tensor where that is small, else read for each batch."""
     shape = (count, channels, size, size)
     stored = StoredImages(read, shape, table, torch.device("cpu"))
-    needed = count * len(table) * size * size * 4
-    if needed > min(_FOLDER_BYTES, _SHARE_OF_MEMORY * psutil.virtual_memory().available):
+    if count * len(table) * size * size * 4 > room:
         return stored.as_tensor()
     whole = torch.empty(count, len(table), size, size)
     for start in range(0, count, _AT_A_TIME):
@@ -212,6 +220,7 @@ def prepare(
     *,
     size: int = SIDE,
     channels: int = 1,
+    room: int | None = None,
 ) -> ImageData:
     """Returns prepared data from images and their labels.
 
@@ -228,9 +237,9 @@ def prepare(
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return ImageData(
-        _prepared(train_images, info, size, channels),
+        _prepared(train_images, info, size, channels, _room(room)),
         torch.from_numpy(train_labels),
-        _prepared(test_images, info, size, channels),
+        _prepared(test_images, info, size, channels, _room(room)),
         torch.from_numpy(test_labels),
         info.classes,
         digest.hexdigest(),
@@ -238,9 +247,14 @@ def prepare(
     )
 
 
-def _prepared(images: NDArray[np.uint8], info: DatasetInfo, size: int, channels: int) -> Tensor:
-    needed = len(images) * info.channels * size * size * 4
-    if needed <= _SHARE_OF_MEMORY * psutil.virtual_memory().available:
+def _room(given: int | None) -> int:
+    return int(_SHARE_OF_MEMORY * psutil.virtual_memory().available) if given is None else given
+
+
+def _prepared(
+    images: NDArray[np.uint8], info: DatasetInfo, size: int, channels: int, room: int
+) -> Tensor:
+    if len(images) * info.channels * size * size * 4 <= room:
         return _normalised(images, info, size, channels)
 
     def read(places: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ _AT_A_TIME = 256
 # Room on the disk that the file of decoded images leaves to others.
 _LEFT_FREE = 0.1
 # Train batches that are kept for the other candidates of a pack.
-_SHARED_BYTES = 1 << 30
+SHARED_BYTES = 1 << 30
 _BROKEN_TOLD = 1_000
 
 Say = Callable[[str], None]
@@ -55,7 +55,7 @@ class FileCrops:
         """
         self._paths, self._size, self._channels, self._table = paths, size, channels, table
         self._decoders = decoders
-        self._shared = SharedBatches(_SHARED_BYTES)
+        self._shared = SharedBatches(SHARED_BYTES)
 
     def to(self, device: torch.device) -> FileCrops:
         """Returns the same, given out on another device."""
