@@ -43,5 +43,5 @@ def test_the_example_runs(tmp_path: Path, shared_cache: Path) -> None:
     assert (run["status"], run["n_done"]) == ("done", 4)
     with h5py.File(tmp_path / "runs" / run["id"] / "run.h5", "r") as file:
         rows = file["candidates"][:]
-    # Half of its first filters gone, it tells a ring from a disc all the same.
-    assert (rows["best_test_acc"] > 0.6).all()
+    # With the right half of its first filters it still tells a ring from a disc.
+    assert rows["best_test_acc"].max() > 0.8
