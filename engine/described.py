@@ -131,9 +131,7 @@ def _in_full(name: str) -> str:
     return base if size is None else f"{base}@{size}"
 
 
-def ask_engine(
-    name: str, verb: str, wanted: Callable[[], bool] = lambda: True
-) -> dict[str, Any]:
+def ask_engine(name: str, verb: str, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
     """Returns what `python -m engine VERB NAME` answers; raises UsageError where it fails."""
     package_folder = str(Path(__file__).resolve().parent.parent)
     search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
