@@ -1,7 +1,8 @@
 """The engine process: `python -m engine RUN_FOLDER` works on a run until it is done or stopped.
 
 Given several folders it works on one after the other, for as long as each gets done.
-`python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON.
+`python -m engine describe MODEL` looks into a model instead and prints what it finds as JSON, and
+`describe-data FILE.py:NAME` into a data set; `measure DEVICE` reads a spec and prints its cost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
     if arguments[:1] == ["describe"] and len(arguments) == 2:
         return _describe(arguments[1])
+    if arguments[:1] == ["describe-data"] and len(arguments) == 2:
+        return _describe_data(arguments[1])
+    if arguments[:1] == ["measure"] and len(arguments) == 2:
+        return _measure(arguments[1])
     if arguments[:1] == ["--queue"]:
         return _work_through_queue(arguments[1:])
     takeover = "--takeover" in arguments
@@ -59,6 +64,31 @@ def _describe(name: str) -> int:
 
     try:
         print(json.dumps({"model": describe_model(name).to_json()}))
+    except OracleError as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
+
+
+def _describe_data(name: str) -> int:
+    """Prints the facts of a person's data class as one line of JSON, or why there are none."""
+    from engine.work.datasets.file_class import describe_class
+
+    try:
+        print(json.dumps({"dataset": describe_class(name).to_json()}))
+    except OracleError as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    return 0
+
+
+def _measure(device: str) -> int:
+    """Reads a spec from standard input and prints what it costs as one line of JSON."""
+    from engine.spec import StudySpec
+    from engine.work.measure import measure
+
+    try:
+        print(json.dumps(measure(StudySpec.from_json(json.load(sys.stdin)), device)))
     except OracleError as error:
         print(json.dumps({"error": str(error)}))
         return 2

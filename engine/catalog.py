@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from engine.data_sources.describe import look_up_data
+from engine.data_sources.folder import IMAGENET_CLASSES, IMAGENET_MEAN, IMAGENET_STD
+from engine.data_sources.info import DatasetInfo
+from engine.data_sources.names import is_outside
 from engine.described import is_outside_catalog, look_up
 from engine.errors import UsageError
 from engine.model_catalog import load_models
 from engine.model_info import LayerInfo, ModelInfo, pick
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInfo:
-    """A data set of the study.
-
-    Attributes:
-        name: What a person types.
-        title: How it is shown.
-        classes: Number of classes.
-        channels: Image channels.
-        train_images: Images in the train set.
-        test_images: Images in the test set.
-        mean: Per-channel mean that normalisation subtracts, on the scale 0..1.
-        std: Per-channel deviation that normalisation divides by, on the scale 0..1.
-        source: Where it is looked for, in words.
-        augmented: Whether train images are cropped and mirrored at random, as the protocol does.
-    """
-
-    name: str
-    title: str
-    classes: int
-    channels: int
-    train_images: int
-    test_images: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: str
-    augmented: bool = False
-
 
 MODELS: Mapping[str, ModelInfo] = load_models()
 
@@ -47,6 +20,7 @@ _FASHION = ((0.2860,), (0.3530,))
 _KMNIST = ((0.1918,), (0.3483,))
 _CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _CIFAR100 = ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+_TORCHVISION = "downloaded through torchvision"
 _CIFAR_SOURCE = "downloaded from its authors"
 
 DATASETS: Mapping[str, DatasetInfo] = {
@@ -61,10 +35,9 @@ DATASETS: Mapping[str, DatasetInfo] = {
             1_000,
             *_MNIST,
             "shipped with oracle-tui",
+            size=28,
         ),
-        DatasetInfo(
-            "mnist", "MNIST", 10, 1, 60_000, 10_000, *_MNIST, "downloaded through torchvision"
-        ),
+        DatasetInfo("mnist", "MNIST", 10, 1, 60_000, 10_000, *_MNIST, _TORCHVISION, size=28),
         DatasetInfo(
             "fashion-mnist",
             "Fashion-MNIST",
@@ -74,12 +47,20 @@ DATASETS: Mapping[str, DatasetInfo] = {
             10_000,
             *_FASHION,
             "Debian's dataset-fashion-mnist, or downloaded through torchvision",
+            size=28,
         ),
+        DatasetInfo("kmnist", "KMNIST", 10, 1, 60_000, 10_000, *_KMNIST, _TORCHVISION, size=28),
         DatasetInfo(
-            "kmnist", "KMNIST", 10, 1, 60_000, 10_000, *_KMNIST, "downloaded through torchvision"
-        ),
-        DatasetInfo(
-            "cifar10", "CIFAR-10", 10, 3, 50_000, 10_000, *_CIFAR10, _CIFAR_SOURCE, augmented=True
+            "cifar10",
+            "CIFAR-10",
+            10,
+            3,
+            50_000,
+            10_000,
+            *_CIFAR10,
+            _CIFAR_SOURCE,
+            augmented=True,
+            size=32,
         ),
         DatasetInfo(
             "cifar100",
@@ -91,6 +72,19 @@ DATASETS: Mapping[str, DatasetInfo] = {
             *_CIFAR100,
             _CIFAR_SOURCE,
             augmented=True,
+            size=32,
+        ),
+        DatasetInfo(
+            "imagenet",
+            "ImageNet-1K",
+            IMAGENET_CLASSES,
+            3,
+            1_281_167,
+            50_000,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+            "your folder with its train/ and val/, named by ORACLE_TUI_IMAGENET",
+            crops=True,
         ),
     )
 }
@@ -113,7 +107,16 @@ def find_model(name: str) -> ModelInfo:
 
 
 def find_dataset(name: str) -> DatasetInfo:
-    """Returns the data set a person named; raises UsageError that suggests the nearest name."""
+    """Returns the data set a person named; raises UsageError that suggests the nearest name.
+
+    Of a data set outside the catalog it returns what `describe_data` found before; it looks at no
+    disk itself.
+    """
+    if is_outside(name):
+        found = look_up_data(name)
+        if found is None:
+            raise UsageError(f"The data set {name.strip()!r} has not been looked at here.")
+        return found
     return pick(DATASETS, name, "There is no data set")
 
 

@@ -114,7 +114,8 @@ def placed(spec: StudySpec, executor: str, shard: Shard | None) -> dict[str, Any
 def run_name(spec: StudySpec) -> str:
     """Returns the name a run of this spec gets; it names a folder, so `_` stands for `+`."""
     model = spec.model_info.title if spec.facts else spec.model
-    what = f"{model}-{spec.dataset}-{spec.layers_text}-{spec.ratio_text}"
+    data = spec.dataset_info.title if spec.data_facts else spec.dataset
+    what = f"{model}-{data}-{spec.layers_text}-{spec.ratio_text}"
     what += "-of-weights" if spec.masked else ""
     return f"{spec.hash[:6]}-{_NOT_IN_NAMES.sub('_', what)[:80]}"
 

@@ -102,7 +102,7 @@ def describe(name: str, wanted: Callable[[], bool] = lambda: True) -> ModelInfo:
         return found
     if name in _refused:
         raise UsageError(_refused[name])
-    answer = _ask(name, wanted)
+    answer = ask_engine(name, "describe", wanted)
     try:
         if "error" in answer:
             sentence = str(answer["error"])[:1_000]
@@ -131,12 +131,13 @@ def _in_full(name: str) -> str:
     return base if size is None else f"{base}@{size}"
 
 
-def _ask(name: str, wanted: Callable[[], bool]) -> dict[str, Any]:
+def ask_engine(name: str, verb: str, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """Returns what `python -m engine VERB NAME` answers; raises UsageError where it fails."""
     package_folder = str(Path(__file__).resolve().parent.parent)
     search = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", "describe", name],
+            [sys.executable, "-P", "-m", "engine", verb, name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.catalog import ModelInfo, find_dataset, find_model
+from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
+from engine.data_sources.describe import describe_data
+from engine.data_sources.names import is_outside
 from engine.described import describe, is_outside_catalog
 from engine.errors import UsageError
 from engine.model_info import listed
@@ -115,7 +117,7 @@ def _read(
     if base is not None and base.model != model.name:
         base = None
     dataset = take(
-        "dataset", find_dataset, (preset.spec.dataset_info if preset else find_dataset("mnist-5k"))
+        "dataset", named_dataset, (preset.spec.dataset_info if preset else find_dataset("mnist-5k"))
     )
     default_layers = base.layers if base else tuple(_layers(model, _usual(model)))
     named: Named = take("layers", lambda text: _layers(model, text), dict.fromkeys(default_layers))
@@ -235,6 +237,15 @@ def named_model(text: str) -> ModelInfo:
         UsageError: There is none of that name, or nothing in it can be pruned.
     """
     return describe(text) if is_outside_catalog(text) else find_model(text)
+
+
+def named_dataset(text: str) -> DatasetInfo:
+    """Returns a data set of the catalog or, looked at on its disk, one outside it.
+
+    Raises:
+        UsageError: There is none of that name, or it is no data set.
+    """
+    return describe_data(text) if is_outside(text) else find_dataset(text)
 
 
 def _usual(model: ModelInfo) -> str:

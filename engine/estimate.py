@@ -18,7 +18,7 @@ from engine.spec import StudySpec
 # Multiply-adds a second of one core in the fused kernel, until a run has been measured here: the
 # lower end of what was seen on shared AVX2 cores.
 _GUESSED_RATE_PER_CORE = 2.0e10
-_START_SECONDS = 8.0
+START_SECONDS = 8.0
 _BACKWARD = 2  # a backward pass costs about two forward ones
 
 
@@ -40,7 +40,7 @@ def estimate(spec: StudySpec, device: str = "auto") -> Estimate:
     rate = _measured_rates().get(_key(spec.model_info, device))
     guess = _GUESSED_RATE_PER_CORE * len(os.sched_getaffinity(0))
     seconds = study_work(spec) / (rate or guess)
-    return Estimate(_START_SECONDS + seconds, rate is not None)
+    return Estimate(START_SECONDS + seconds, rate is not None)
 
 
 def estimate_all(specs: Sequence[StudySpec], device: str = "auto") -> Estimate:
@@ -83,6 +83,12 @@ def remember_rate(info: ModelInfo, device: str, rate: float) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(rates))
     os.replace(temporary, path)
+
+
+def remember_rate_if_none(info: ModelInfo, device: str, rate: float) -> None:
+    """Keeps a rate of a short measurement until a whole run has been measured here."""
+    if _key(info, device) not in _measured_rates():
+        remember_rate(info, device, rate)
 
 
 def duration_text(seconds: float) -> str:

@@ -151,8 +151,9 @@ def facts_of(config: Mapping[str, Any]) -> StudyFacts:
 
 def _from_spec(spec: StudySpec) -> StudyFacts:
     layers = spec.layers_text
+    data = spec.dataset_info.title if spec.data_facts else spec.dataset
     return StudyFacts(
-        title=" · ".join((spec.model_info.title, spec.dataset, layers, spec.ratio_text))
+        title=" · ".join((spec.model_info.title, data, layers, spec.ratio_text))
         + (" of the weights" if spec.masked else ""),
         model=spec.model,
         dataset=spec.dataset,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from engine.catalog import DatasetInfo, ModelInfo, find_dataset, find_model
+from engine.data_sources.names import is_outside
 from engine.described import is_outside_catalog
 from engine.errors import UsageError
 from engine.masks import MaskSpace, mask_space
@@ -78,6 +79,7 @@ class StudySpec:
             pruned layers together.
         facts: The model's facts where it is none of the catalog's, so that the spec says all that
             a reader needs on any machine. Looked up where not given; None for the catalog's.
+        data_facts: The data set's likewise, where it is none of the catalog's.
     """
 
     model: str
@@ -94,6 +96,7 @@ class StudySpec:
     scores: tuple[str, ...] = BASE_SCORES
     search: tuple[str, ...] = ()
     facts: ModelInfo | None = None
+    data_facts: DatasetInfo | None = None
     weights: Weights | None = None
     granularity: str = "filters"
     scope: str = "layer"
@@ -105,7 +108,11 @@ class StudySpec:
         if outside and info.name != self.model:
             raise SpecError("model", f"The facts of {info.name} are not those of {self.model}.")
         object.__setattr__(self, "facts", info if outside else None)
-        data = _checked("dataset", find_dataset, self.dataset)
+        own_data = is_outside(self.dataset)
+        data = (own_data and self.data_facts) or _checked("dataset", find_dataset, self.dataset)
+        if own_data and data.name != self.dataset:
+            raise SpecError("dataset", f"The facts of {data.name} are not those of {self.dataset}.")
+        object.__setattr__(self, "data_facts", data if own_data else None)
         if info.channels not in (data.channels, 3):
             raise SpecError(
                 "dataset",
@@ -155,7 +162,7 @@ class StudySpec:
     @property
     def dataset_info(self) -> DatasetInfo:
         """The data set's facts."""
-        return find_dataset(self.dataset)
+        return self.data_facts or find_dataset(self.dataset)
 
     @property
     def pretrains(self) -> bool:
@@ -250,6 +257,7 @@ class StudySpec:
             "scores": list(self.scores),
             "search": list(self.search),
             **({"facts": self.facts.to_json()} if self.facts else {}),
+            **({"data_facts": self.data_facts.to_json()} if self.data_facts else {}),
             **({"weights": self.weights.to_json()} if self.weights else {}),
             **({"granularity": self.granularity} if self.masked else {}),
             **({"scope": self.scope} if self.scope != "layer" else {}),
@@ -267,6 +275,7 @@ class StudySpec:
             fields = dict(data)
             candidates = fields.pop("candidates")
             facts = fields.pop("facts", None)
+            data_facts = fields.pop("data_facts", None)
             weights = fields.pop("weights", None)
             spec = cls(
                 model=str(fields.pop("model")),
@@ -283,6 +292,7 @@ class StudySpec:
                 scores=tuple(str(score) for score in fields.pop("scores", BASE_SCORES)),
                 search=tuple(str(way) for way in fields.pop("search", ())),
                 facts=None if facts is None else ModelInfo.from_json(facts),
+                data_facts=None if data_facts is None else DatasetInfo.from_json(data_facts),
                 weights=None if weights is None else Weights.from_json(weights),
                 granularity=str(fields.pop("granularity", "filters")),
                 scope=str(fields.pop("scope", "layer")),

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from engine.seeds import derive_seed
 from engine.work.datasets import ImageData
+from engine.work.datasets.folder import FileCrops
 
 # The protocol's crop: as large as the image, from one with this border on every side.
 PADDING = 4
@@ -31,11 +32,14 @@ class Draws:
         down: (m,) int64, first row of the crop in the padded image, 0 to 2 * PADDING.
         right: (m,) int64, its first column.
         mirrored: (m,) bool, whether the crop is mirrored left to right.
+        parts: (m,) int64, what the random part of an original image follows from, for data sets
+            whose train images are such parts.
     """
 
     down: NDArray[np.int64]
     right: NDArray[np.int64]
     mirrored: NDArray[np.bool_]
+    parts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Returns m, for how many images this was drawn."""
@@ -44,7 +48,8 @@ class Draws:
     def part(self, start: int, stop: int) -> Self:
         """Returns the draws of a piece of the order."""
         piece = slice(start, stop)
-        return type(self)(self.down[piece], self.right[piece], self.mirrored[piece])
+        parts = None if self.parts is None else self.parts[piece]
+        return type(self)(self.down[piece], self.right[piece], self.mirrored[piece], parts)
 
     def to(self, device: torch.device) -> DeviceDraws:
         """Returns the same draws on a device."""
@@ -87,9 +92,12 @@ def train_batches(
         batch_size: Images in a batch; the last may have fewer.
         draws: How they are cropped and mirrored; needed just where the data wants it.
     """
-    if (draws is None) != (data.black is None):
+    if (draws is None) == data.augmented:
         raise ValueError("draws are for data that is augmented, and for no other")
     images, labels = data.split("train")
+    if data.crops is not None and draws is not None:
+        yield from _cropped_batches(data.crops, labels, order, batch_size, draws)
+        return
     batches = torch.split(torch.from_numpy(order).to(images.device), batch_size)
     if draws is None or data.black is None:
         for batch in batches:
@@ -100,6 +108,20 @@ def train_batches(
     moved = draws.to(images.device).split(batch_size)
     for batch, own in zip(batches, moved, strict=True):
         yield crop_and_flip(images[batch], own, data.black), labels[batch]
+
+
+def _cropped_batches(
+    crops: FileCrops, labels: Tensor, order: NDArray[np.int64], batch_size: int, draws: Draws
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields batches of random parts of the original images."""
+    if draws.parts is None or len(draws) != len(order):
+        raise ValueError(f"{len(order)} images need as many draws of parts")
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        own = draws.part(start, start + batch_size)
+        assert own.parts is not None
+        images = crops.batch(batch, own.parts, own.mirrored)
+        yield images, labels[torch.from_numpy(batch).to(labels.device)]
 
 
 def crop_and_flip(images: Tensor, draws: DeviceDraws, black: Tensor) -> Tensor:
@@ -133,4 +155,5 @@ def seeded_draws(seed: int, count: int) -> Draws:
     generator = torch.Generator().manual_seed(seed)
     moves = torch.randint(0, 2 * PADDING + 1, (2, count), generator=generator).numpy()
     mirrored = torch.rand(count, generator=generator) < 0.5
-    return Draws(moves[0], moves[1], mirrored.numpy())
+    parts = torch.randint(0, 1 << 62, (count,), generator=generator)
+    return Draws(moves[0], moves[1], mirrored.numpy(), parts.numpy())

@@ -23,6 +23,7 @@ from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.masking import Masking
 from engine.work.models import slice_plan
+from engine.work.needs import require_room, room_for_data
 from engine.work.packs import (
     Evaluation,
     Pack,
@@ -184,9 +185,20 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         session.say(note=line)
         session.checkpoint()
 
+    require_room(spec, device, threads)
+
+    def decoded(done: int, total: int) -> None:
+        session.say(stage_done=done, stage_total=total, stage_unit="images")
+        session.checkpoint()
+
     model = spec.model_info
     data = load_dataset(
-        spec.dataset_info, size=model.size, channels=model.channels, progress=told
+        spec.dataset_info,
+        size=model.size,
+        channels=model.channels,
+        progress=told,
+        count=decoded,
+        room=room_for_data(device),
     ).to(device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from engine.catalog import DATASETS, MODELS, ModelInfo
-from engine.entries import named_model
+from engine.catalog import DATASETS, MODELS, DatasetInfo, ModelInfo
+from engine.data_sources.names import is_outside
+from engine.data_sources.places import found_at, places
+from engine.entries import named_dataset, named_model
 from engine.estimate import Estimate, duration_text, estimate_all
 from engine.model_info import listed
 from engine.presets import PRESETS, WAITING, Preset, find_preset
@@ -72,6 +74,7 @@ def _model_record(model: ModelInfo) -> dict[str, Any]:
         ],
         "usual_layers": model.usual or model.layers[0].name,
         "not_prunable": dict(model.refused),
+        "default_recipe": {"pretrain": str(model.pretrain), "retrain": str(model.retrain)},
         "pretrain": model.pretrain.to_json(),
         "retrain": model.retrain.to_json(),
     }
@@ -95,38 +98,61 @@ def _print_layers(model: ModelInfo) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[DATASET]...")
 @json_option
-def datasets(as_json: bool) -> None:
-    """List the data sets and where they come from."""
+def datasets(names: tuple[str, ...], as_json: bool) -> None:
+    """List the data sets, and where each is looked for.
+
+    With names, only these; they may be of your own: folder:/data/flowers, imagenet@classes=100,
+    images.npz, my_data.py:Name.
+    """
+    chosen = [named_dataset(name) for name in names] if names else list(DATASETS.values())
     if as_json:
-        print_json(
-            [
-                {
-                    "name": data.name,
-                    "title": data.title,
-                    "classes": data.classes,
-                    "channels": data.channels,
-                    "train_images": data.train_images,
-                    "test_images": data.test_images,
-                    "source": data.source,
-                }
-                for data in DATASETS.values()
-            ]
-        )
+        print_json([_dataset_record(data) for data in chosen])
         return
     print_table(
-        ("NAME", "CLASSES", "TRAIN", "TEST", "SOURCE"),
+        ("NAME", "CLASSES", "IMAGES", "TRAIN", "TEST", "HERE", "SOURCE"),
         [
             (
                 data.name,
-                str(data.classes),
+                f"{data.classes:,}",
+                f"{data.channels} x {data.size} x {data.size}" if data.size else "vary",
                 f"{data.train_images:,}",
                 f"{data.test_images:,}",
+                "yes" if _found(data) else "no",
                 data.source,
             )
-            for data in DATASETS.values()
+            for data in chosen
         ],
     )
+
+
+def _found(data: DatasetInfo) -> str | None:
+    """Returns where a data set is on this machine, or None."""
+    if is_outside(data.name):  # it was just looked at
+        return data.source
+    place = found_at(data.name)
+    return None if place is None else str(place)
+
+
+def _dataset_record(data: DatasetInfo) -> dict[str, Any]:
+    outside, found = is_outside(data.name), _found(data)
+    return {
+        "name": data.name,
+        "title": data.title,
+        "classes": data.classes,
+        "channels": data.channels,
+        "size": data.size or None,
+        "train_images": data.train_images,
+        "test_images": data.test_images,
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "augmentation": data.augmentation,
+        "source": data.source,
+        "looked_for": [] if outside else [str(place) for place in places(data.name)],
+        "here": found is not None,
+        "found_at": found,
+    }
 
 
 @click.command()

@@ -67,6 +67,7 @@ from oracle_tui.cli.output import print_json, print_line
 )
 @click.option("--shard", metavar="I/N", help="Only every N-th candidate; see `oracle-tui merge`.")
 @click.option("--detach", is_flag=True, help="Start the engine and return at once.")
+@click.option("--dry-run", is_flag=True, help="Only measure what it would cost here.")
 @json_option
 @runs_dir_option
 def run(
@@ -76,6 +77,7 @@ def run(
     executor: str,
     shard: str | None,
     detach: bool,
+    dry_run: bool,
     tune: bool,
     as_json: bool,
     **entries: str | None,
@@ -92,6 +94,10 @@ def run(
         shard=shard,
         criteria=criterion,
     )
+    if dry_run:
+        from oracle_tui.cli import costing
+
+        return costing.dry_run(order.studies, order.device, as_json=as_json)
     return _run(order, detach=detach, as_json=as_json)
 
 

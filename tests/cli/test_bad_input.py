@@ -17,9 +17,9 @@ def assert_refused(answer, says):
     [
         (("--model", "lenet6"), "did you mean lenet5"),
         (("--model", "no-such-model"), "no model named 'no-such-model'"),
-        (("--dataset", "imagenet"), "no data set named 'imagenet'"),
+        (("--dataset", "imagewoof"), "no data set named 'imagewoof'"),
         (("--preset", "quikc"), "did you mean quick?"),
-        (("--preset", "paper/resnet18-imagenet-conv1-0.5"), "it waits for data set imagenet"),
+        (("--preset", "paper/resnet18-imagenet-conv1-0.5"), "it waits for torchvision's weights"),
         (("--preset", "quick/widths", "--candidates", "0"), "at least 1"),
         (("--ratio", "0"), "between 0 and 1"),
         (("--ratio", "1"), "between 0 and 1"),

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from engine.catalog import DatasetInfo, find_dataset
+from engine.data_sources.places import ARCHIVE_NAMES
 from engine.errors import UsageError
 from engine.work.datasets import cifar, load_dataset
 from engine.work.datasets.cifar import ARCHIVES, read_archive
@@ -26,6 +27,10 @@ TINY = {
     "cifar100": replace(find_dataset("cifar100"), train_images=20, test_images=6),
 }
 NAMES = sorted(TINY)
+
+
+def test_the_archives_are_those_that_are_looked_for() -> None:
+    assert {name: archive.name for name, archive in ARCHIVES.items()} == ARCHIVE_NAMES
 
 
 def _records(count: int, classes: int, label_bytes: int, seed: int) -> np.ndarray:

@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 from engine.catalog import DatasetInfo, find_dataset
+from engine.data_sources.places import IDX_NAMES as NAMES
 from engine.errors import UsageError
 from engine.work.datasets import files as dataset_files
 from engine.work.datasets import load_dataset, prepare
-from engine.work.datasets.files import NAMES, Remote, cache_of, fetch, torchvision_files
+from engine.work.datasets.files import Remote, cache_of, fetch, torchvision_files
 from engine.work.datasets.idx import read_images, read_labels
 from engine.work.datasets.resize import enlarge
 from engine.work.vision_ops import declare_vision_ops

@@ -81,7 +81,7 @@ def test_large_spaces_are_sampled_by_default():
     ("entries", "field", "says"),
     [
         ({"model": "resnet57"}, "model", "no model named 'resnet57'"),
-        ({"dataset": "imagenet"}, "dataset", "no data set named 'imagenet'"),
+        ({"dataset": "imagewoof"}, "dataset", "no data set named 'imagewoof'"),
         ({"layers": "conv7"}, "layers", "no layer named 'conv7'"),
         ({"layers": ","}, "layers", "at least one layer"),
         ({"layers": "conv1,conv1"}, "layers", "twice"),

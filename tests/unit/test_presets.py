@@ -27,7 +27,7 @@ def preset_of(panel):
 def test_every_published_panel_has_its_preset(panel):
     name = preset_of(panel)
     if panel.model in WAITS and name in WAITING:
-        assert "data set" in WAITING[name].waits_for
+        assert "torchvision's weights" in WAITING[name].waits_for
         return
     spec = PRESETS[name].spec
     assert (len(spec.space), spec.repeats) == (panel.candidates, panel.repeats)
@@ -127,8 +127,8 @@ def test_a_set_is_no_single_study():
 
 
 def test_what_a_draft_waits_for():
-    with pytest.raises(UsageError, match="it waits for data set imagenet"):
-        find_preset("paper/resnet18-imagenet-conv1-0.5")
+    with pytest.raises(UsageError, match="it waits for the number of draws"):
+        find_preset("paper/vit-b16-imagenet-all-0.5")
     for draft, says in (
         (Draft("lenet5-mini", "svhn", "conv1", 0.5), "data set svhn"),
         (Draft("lenet9", "mnist", "conv1", 0.5), "model lenet9"),

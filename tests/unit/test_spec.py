@@ -26,7 +26,7 @@ BASE = StudySpec(
     ("changes", "field", "says"),
     [
         ({"model": "lenet5-mino"}, "model", "did you mean lenet5-mini"),
-        ({"dataset": "imagenet"}, "dataset", "mnist-5k"),
+        ({"dataset": "imagewoof"}, "dataset", "mnist-5k"),
         ({"layers": ("conv1", "conv9")}, "layers", "conv9"),
         ({"layers": ()}, "layers", "at least one layer"),
         ({"layers": ("conv1", "conv1")}, "layers", "twice"),

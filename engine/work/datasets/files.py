@@ -7,25 +7,17 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.catalog import DatasetInfo
+from engine.data_sources import places
+from engine.data_sources.places import SHIPPED, SYSTEM_FOLDERS, idx_files
 from engine.errors import UsageError
-from engine.folders import cache_folder, ensure_private, shipped_folder
+from engine.folders import ensure_private, shipped_folder
 from engine.work.datasets.cifar import ARCHIVES, MIRRORS
 from engine.work.vision_ops import declare_vision_ops
-
-NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-SHIPPED = frozenset({"mnist-5k"})
-# Where distributions put a set; Debian's package dataset-fashion-mnist is one.
-SYSTEM_FOLDERS: Mapping[str, Path] = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 _TORCHVISION_NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _TIMEOUT_SECONDS = 30.0
@@ -61,7 +53,7 @@ def locate(info: DatasetInfo, *, download: bool, say: Say) -> list[Path]:
     if info.name in SHIPPED:
         return _all_in(info, shipped_folder() / info.name, "install the package again")
     system = SYSTEM_FOLDERS.get(info.name)
-    if system is not None and (files := _present(system)) is not None:
+    if system is not None and (files := idx_files(system)) is not None:
         return files
     folder = cache_of(info)
     if (files := _cached(info)) is not None:
@@ -84,7 +76,7 @@ def download_all(info: DatasetInfo, say: Say) -> None:
 
 def cache_of(info: DatasetInfo) -> Path:
     """Returns the folder that a set is downloaded into."""
-    return cache_folder() / "datasets" / info.name
+    return places.cache_of(info.name)
 
 
 def remote_files(info: DatasetInfo) -> list[Remote]:
@@ -158,24 +150,13 @@ def _what(info: DatasetInfo) -> str:
 def _cached(info: DatasetInfo) -> list[Path] | None:
     archive = ARCHIVES.get(info.name)
     if archive is None:
-        return _present(cache_of(info))
+        return idx_files(cache_of(info))
     path = cache_of(info) / archive.name
     return [path] if path.is_file() else None
 
 
-def _present(folder: Path) -> list[Path] | None:
-    """Returns the four files where all are there, each gzipped or not."""
-    files = []
-    for name in NAMES:
-        found = [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()]
-        if not found:
-            return None
-        files.append(found[0])
-    return files
-
-
 def _all_in(info: DatasetInfo, folder: Path, way_out: str) -> list[Path]:
-    files = _present(folder)
+    files = idx_files(folder)
     if files is None:
         raise UsageError(f"{info.title} is not complete in {folder}; {way_out}.")
     return files

@@ -61,7 +61,7 @@ class BenchSetup:
             base=base,
             digest=bench.data.digest,
             picks=bench.picks,
-            arrays=_as_arrays(bench.data) if with_data else None,
+            arrays=_as_arrays(bench.data) if with_data and bench.data.in_memory else None,
             folder=None if folder is None else str(folder),
             kind=bench.kind,
         )

@@ -42,7 +42,7 @@ def named_in_file(source: str) -> Any:
     """Returns what `FILE.py:NAME` names, by running the file; raises UsageError."""
     file = split_file(source)
     if file is None:
-        raise UsageError(f"{source!r} names no model; write FILE.py:NAME.")
+        raise UsageError(f"{source!r} names nothing in a file; write FILE.py:NAME.")
     path, name = file
     digest = digest_of(path)
     module_name = f"_model_{digest}"

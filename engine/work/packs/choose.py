@@ -196,6 +196,8 @@ def fused_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) ->
     """Tells whether the fused CPU kernel can compute candidates of this shape on this data."""
     if info.family not in STACKED_FAMILIES or data.train_images.is_cuda or data.augmented:
         return False
+    if not data.in_memory:
+        return False
     if fused_trouble():
         return False
     return fused.supports(info, kept, data.classes)

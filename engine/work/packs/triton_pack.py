@@ -161,4 +161,5 @@ class TritonPack:
 def supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
     """Tells whether the kernels can compute networks that keep so many filters of each layer."""
     state = build_model(info, data.classes, kept).state_dict()
-    return networks.supports(state) and fits(Architecture.of(state)) and not data.augmented
+    plain = data.in_memory and not data.augmented
+    return plain and networks.supports(state) and fits(Architecture.of(state))

@@ -1,0 +1,1 @@
+"""Data sets as facts: names, places, folders, a person's own files. No torch."""
