@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
+from oracle_tui.acts import Acts
 from oracle_tui.config import DEFAULT_THEME, Config, load_config, nearest
 from oracle_tui.screens.runs import RunsScreen
 
@@ -51,6 +54,16 @@ class OracleApp(App[None]):
         self.config = load_config() if config is None else config
         self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
+        self.acts = Acts()
+
+    def get_driver_class(self) -> type[Driver]:
+        """Take Textual's driver, and ours in place of that for a terminal."""
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":
+            return chosen
+        from oracle_tui.terminal import TerminalDriver
+
+        return TerminalDriver
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the list of runs."""
@@ -168,24 +181,28 @@ def run_app(
     open_run: str | None = None,
     mouse: bool = True,
     config: Config | None = None,
-) -> int:
-    """Run the app until it is left; engines it started go on.
+) -> NoReturn:
+    """Run the app until it is left, and end the process; engines it started go on.
+
+    The exit code is 0, or 128 and the number of the signal that ended it.
 
     Args:
         runs_dir: folder of runs.
         open_run: id, unique prefix or path of a run to open at once.
         mouse: whether to use the mouse; the settings can only turn it off.
         config: settings; read from their file where not given.
-
-    Returns:
-        The exit code: 0, or 128 and the signal that ended it.
     """
     app = OracleApp(runs_dir, open_run=open_run, config=config)
-    app.run(mouse=mouse and app.config.mouse)
+    loop = asyncio.new_event_loop()
+    app.run(mouse=mouse and app.config.mouse, loop=loop)
     going_on = sorted(name for name, status in app.live_runs.items() if status == "running")
     if going_on and (app.return_code or 0) == 0:
         runs = going_on[0] if len(going_on) == 1 else f"{len(going_on)} runs"
         goes = "goes" if len(going_on) == 1 else "go"
         print(f"{runs} {goes} on in the background; oracle-tui shows it again.", file=sys.stderr)
+    app.acts.wait()
+    code = app.return_code or 0
+    # What threads still read or compute is for nobody any more, but Python would wait for it.
     sys.stdout.flush()
-    return app.return_code or 0
+    sys.stderr.flush()
+    os._exit(code)
