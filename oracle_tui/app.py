@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
+from textual._compositor import CompositorUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -17,6 +18,7 @@ from textual.screen import Screen
 
 from oracle_tui.acts import Acts
 from oracle_tui.config import DEFAULT_THEME, Config, load_config, nearest
+from oracle_tui.painting import Changes, Shown
 from oracle_tui.screens.runs import RunsScreen
 
 
@@ -36,6 +38,8 @@ class OracleApp(App[None]):
                 tooltip="The settings, where they come from, and what is wrong in them"),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 tooltip="Search for a command"),
+        Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False,
+                tooltip="Draw everything again, where something else wrote on the terminal"),
     ]  # fmt: skip
 
     def __init__(
@@ -55,6 +59,8 @@ class OracleApp(App[None]):
         self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
         self.acts = Acts()
+        self.shown = Shown()
+        self._painted: Screen[Any] | None = None
 
     def get_driver_class(self) -> type[Driver]:
         """Take Textual's driver, and ours in place of that for a terminal."""
@@ -64,6 +70,24 @@ class OracleApp(App[None]):
         from oracle_tui.terminal import TerminalDriver
 
         return TerminalDriver
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Send of an update only what the terminal does not show yet; a new screen is sent whole.
+
+        It is a private method of Textual, whose version is pinned. Should a new one have it no
+        more, only bytes are lost.
+        """
+        if screen is not self._painted:
+            self._painted = screen
+            self.shown.forget()
+        if isinstance(renderable, CompositorUpdate) and not self.is_inline:
+            renderable = Changes(self.shown, renderable, self.size)
+        super()._display(screen, renderable)
+
+    def action_redraw(self) -> None:
+        """Send everything again: something else has written on the terminal."""
+        self.shown.forget()
+        self.refresh(layout=True)
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the list of runs."""

@@ -59,8 +59,15 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *args: Any, **settings: Any) -> None:
         """Make the driver; arguments as Textual's."""
         super().__init__(*args, **settings)
-        self._file: Any = LastingFile(self._file)  # type: ignore[arg-type]
+        self._file: Any = LastingFile(self._file)
         self._asleep = False
+
+    def start_application_mode(self) -> None:
+        """Begin on an empty terminal, also after another program had it."""
+        shown = getattr(self._app, "shown", None)
+        if shown is not None:
+            shown.forget()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def _sigtstp_application(self, *signal_and_frame: object) -> None:
         self._asleep = True
