@@ -273,7 +273,7 @@ class RunsScreen(ActingScreen):
         """Type a filter."""
         box = self.query_one("#filter", Input)
         box.display = True
-        box.focus()
+        self.set_focus(box)  # at once: what is typed next must not be taken for keys
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is typed."""
@@ -282,7 +282,7 @@ class RunsScreen(ActingScreen):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep the filter and go back to the table."""
         event.input.display = bool(event.value)
-        self.table.focus()
+        self.set_focus(self.table)
 
     def action_unfilter(self) -> None:
         """Drop the filter, then the selection."""
@@ -293,7 +293,7 @@ class RunsScreen(ActingScreen):
         elif self.marked:
             self.marked.clear()
         self._show()
-        self.table.focus()
+        self.set_focus(self.table)
 
     # Acts.
 
