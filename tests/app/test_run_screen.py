@@ -188,7 +188,7 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
         screen = await opened(pilot, app)
         plot = screen.query_one(ScatterPlot)
         plot.move_cursor(201)
-        await pilot.press("3")
+        await pilot.press("4")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
         assert table.page == 201 // PAGE
@@ -204,7 +204,7 @@ async def test_the_table_sorts_by_any_column(make_app: MakeApp, make_run: MakeRu
     app = make_app(make_run("done"))
     async with app.run_test() as pilot:
         screen = await opened(pilot, app)
-        await pilot.press("3", ">", ">")
+        await pilot.press("4", ">", ">")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
         assert table.rows is not None
@@ -221,7 +221,7 @@ async def test_every_tab_shows_something(make_app: MakeApp, make_run: MakeRun) -
         await pilot.press("2")
         await settled(pilot)
         assert "at n=45" in text(app, "#line-name")
-        await pilot.press("6")
+        await pilot.press("7")
         await settled(pilot)
         assert any("stage: retraining" in line for line in screen.query_one("#log-lines").lines)  # type: ignore[attr-defined]
         await pilot.press("]")
@@ -280,7 +280,7 @@ async def test_diverged_candidates_are_marked_and_left_out(
         screen = await opened(pilot, app)
         assert screen.view is not None
         assert screen.view.numbers.n == 20
-        await pilot.press("3")
+        await pilot.press("4")
         await settled(pilot)
         cells = screen.query_one("#candidate-rows", KeyTable).get_row_at(20)
         assert "diverged" in str(cells[-1])
