@@ -141,6 +141,21 @@ class OracleApp(App[None]):
                 )
         yield SystemCommand("Theme", "Choose how the app looks", self.action_change_theme)
 
+    def action_command_palette(self) -> None:
+        """Search for a command."""
+        from oracle_tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Choose a theme, in the same palette."""
+        from textual.theme import ThemeProvider
+
+        from oracle_tui.screens.palette import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
     def action_help(self) -> None:
         """Show every key."""
         from oracle_tui.screens.help import HelpScreen
