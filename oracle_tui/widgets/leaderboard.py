@@ -35,14 +35,17 @@ def board_lines(board: Board, width: int) -> Text:
             f"No leaderboard yet: {most} finished candidate{'' if most == 1 else 's'}, "
             f"and tau needs at least {FEWEST}."
         )
-    names = _name_width([one.title for one in standings], width - 57)
-    room = width - names - 57
+    names = _name_width([one.title for one in standings], width - 50)
+    room = width - names - 52
     header = Text(
-        f"{'score':<{names}}{'tau, n':<14}{'95 %':<17}{'regret':>8}{'rank':>7}{'seconds':>9}  ",
+        f"{'score':<{names}}{'tau, n':<13}{'95 %':<15}{'regret':>8}{'rank':>6}{'seconds':>8}",
         "dim",
     )
-    lines = [Text(f"which score predicts {board.outcome} best (v another outcome)", "bold"), Text()]
-    lines.append(header.append_text(ruler(room)) if room >= LEAST_RULER else header)
+    lines = [
+        Text(f"how well each score predicts {board.outcome} (v another outcome)", "bold"),
+        Text(),
+    ]
+    lines.append(header.append("  ").append_text(ruler(room)) if room >= LEAST_RULER else header)
     lines += [_standing_line(one, names, room) for one in standings]
     notes = dict.fromkeys(escape(one.note) for one in standings if one.note)
     lines += [Text(), *(Text(note, "italic") for note in notes)]
@@ -57,13 +60,13 @@ def board_lines(board: Board, width: int) -> Text:
 def _standing_line(one: Standing, names: int, room: int) -> Text:
     interval = f"{signed(one.tau_lower, 2)} to {signed(one.tau_upper, 2)}"
     line = Text(f"{escape(one.title)[: names - 1]:<{names}}")
-    line.append(f"{tau_with_n(one.tau, one.n, short=True):<14}", "bold")
+    line.append(f"{tau_with_n(one.tau, one.n, short=True):<13}", "bold")
     line.append(
-        f"{interval:<17}{plain(one.regret):>8}{f'{one.rank:,}' if one.rank else '-':>7}"
-        f"{plain(one.seconds, 1):>9}  "
+        f"{interval:<15}{plain(one.regret):>8}{f'{one.rank:,}' if one.rank else '-':>6}"
+        f"{plain(one.seconds, 1):>8}"
     )
     if room >= LEAST_RULER:
-        line.append_text(interval_line(one.tau, one.tau_lower, one.tau_upper, room))
+        line.append("  ").append_text(interval_line(one.tau, one.tau_lower, one.tau_upper, room))
     return line
 
 
@@ -73,13 +76,13 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         return Text(
             f"No leaderboard yet: none of these runs has {FEWEST} finished candidates with a score."
         )
-    names = _name_width([one.title for one in scores], width - 58)
+    names = _name_width([one.title for one in scores], width - 54)
     lines = [
-        Text(f"over {runs} runs: which score predicts best test accuracy best", "bold"),
+        Text(f"over {runs} runs: how well each score predicts best test accuracy", "bold"),
         Text(),
         Text(
-            f"{'score':<{names}}{'agreement':>9}  {'lowest to highest':<19}{'runs':>5}{'wins':>6}"
-            f"{'regret':>8}{'seconds':>9}",
+            f"{'score':<{names}}{'agreement':>9}  {'lowest to highest':<17}{'runs':>5}{'wins':>5}"
+            f"{'regret':>8}{'seconds':>8}",
             "dim",
         ),
     ]
@@ -87,8 +90,8 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         line = Text(f"{escape(one.title)[: names - 1]:<{names}}")
         line.append(f"{signed(one.agreement, 2):>9}", "bold")
         line.append(
-            f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<19}{one.runs:>5}"
-            f"{one.wins:>6}{plain(one.regret):>8}{plain(one.seconds, 1):>9}"
+            f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<17}{one.runs:>5}"
+            f"{one.wins:>5}{plain(one.regret):>8}{plain(one.seconds, 1):>8}"
         )
         lines.append(line)
     lines += [Text(), Text(
