@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from textual._compositor import CompositorUpdate
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
 from oracle_tui.acts import Acts
 from oracle_tui.config import DEFAULT_THEME, Config, load_config, nearest
+from oracle_tui.key_order import KeyOrderApp
 from oracle_tui.painting import Changes, Shown
 from oracle_tui.screens.runs import RunsScreen
 
 
-class OracleApp(App[None]):
+class OracleApp(KeyOrderApp):
     """Explores pruning studies: the list of runs below, everything else above it."""
 
     TITLE = "oracle-tui"

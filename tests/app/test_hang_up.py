@@ -111,6 +111,15 @@ def test_q_leaves_and_restores_the_terminal(terminal: Callable[[], Terminal]) ->
     app.assert_restored()
 
 
+def test_a_burst_of_keys_is_taken_in_order(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    # As keys of the list these would ask to delete, begin a new study, and quit.
+    os.write(app.fd, b"/dnq")
+    app.until(b"No run matches")
+    os.write(app.fd, b"\x7f\x7f\x7fmnist\rq")
+    assert app.wait(read=True) == 0
+
+
 def test_a_hang_up_ends_the_app(terminal: Callable[[], Terminal]) -> None:
     app = terminal()
     os.close(app.fd)
