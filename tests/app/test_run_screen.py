@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import kendalltau
 from textual.widgets import Static
+from textual.widgets.data_table import RowKey
 
 from engine.store.requests import pending_request
 from engine.store.writer import RunWriter
@@ -198,6 +199,22 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
         await pilot.press("{", "{")
         assert table.page == 0
         assert "1 to 100 of 252 rows" in text(app, "#candidate-page")
+
+
+async def test_a_table_without_rows_has_no_candidate(make_app: MakeApp, make_run: MakeRun) -> None:
+    app = make_app(make_run("queued", done=0))
+    async with app.run_test() as pilot:
+        screen = await opened(pilot, app)
+        table = screen.query_one(CandidateTable)
+        await pilot.press("4")
+        await settled(pilot)
+        await pilot.press("end", "up", "space", "j")
+        # What Textual says of a table that has just become empty.
+        rows = table.query_one(KeyTable)
+        table.post_message(KeyTable.RowHighlighted(rows, -1, RowKey()))
+        await pilot.pause()
+        assert table.current is None
+        assert screen.query_one(ScatterPlot).cursor is None
 
 
 async def test_the_table_sorts_by_any_column(make_app: MakeApp, make_run: MakeRun) -> None:
