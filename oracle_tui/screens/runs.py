@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
 from oracle_tui.filters import matches
+from oracle_tui.formats import at_home
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
 from oracle_tui.views import LIVE, RunRow
@@ -214,7 +215,7 @@ class RunsScreen(ActingScreen):
             counts += f", {len(self.marked)} selected"
         if self.sort != SORTS[0] or self.descending:
             counts += f", by {self.sort} {'↓' if self.descending else '↑'}"
-        where = str(self.oracle_app.runs_dir).replace(str(Path.home()), "~", 1)
+        where = at_home(self.oracle_app.runs_dir)
         header = self.query_one("#runs-header", Words)
         room = max(10, self.size.width - len(counts) - 17)
         if len(where) > room:

@@ -29,7 +29,7 @@ def begin(state: str, make_app: MakeApp, make_run: MakeRun) -> tuple[OracleApp, 
         make_run("stopped", ratio=0.3, done=30)
         return make_app(), keys("slash", *"0.3")
     if state == "settings":
-        return make_app(keys={"runs.nwe": "w"}), keys("comma")
+        return make_app(), keys("comma")
     run = {
         "empty": lambda: None,
         "live": lambda: make_run("running", done=20, training=8),
