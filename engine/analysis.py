@@ -76,15 +76,29 @@ def analyse(run: RunReader, status: str = "") -> RunAnalysis:
     Raises:
         UsageError: Its config holds no valid spec or origin.
     """
-    facts = facts_of(run.config)
+    return analyse_rows(run.config, run.rows, status or run.status)
+
+
+def analyse_rows(config: Mapping[str, Any], rows: NDArray[np.void], status: str) -> RunAnalysis:
+    """Returns the analysis of rows that were read before.
+
+    Args:
+        config: The run's config.
+        rows: Rows of the store's dtype.
+        status: The status to show.
+
+    Raises:
+        UsageError: The config holds no valid spec or origin.
+    """
+    facts = facts_of(config)
     columns = ("pruned_train_loss", "best_test_acc", "best_test_loss")
-    candidates, means = finished_means(sampled_rows(run.config, run.rows), facts.repeats, columns)
+    candidates, means = finished_means(sampled_rows(config, rows), facts.repeats, columns)
     score, accuracy, loss = (np.ascontiguousarray(column) for column in means.T)
     return RunAnalysis(
-        id=run.config["run_id"],
-        status=status or run.status,
+        id=config["run_id"],
+        status=status,
         facts=facts,
-        config=run.config,
+        config=config,
         candidates=candidates,
         score=score,
         accuracy=accuracy,

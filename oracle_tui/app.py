@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
-from textual.app import App, SystemCommand
+from textual._compositor import CompositorUpdate
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
+from oracle_tui.acts import Acts
 from oracle_tui.config import DEFAULT_THEME, Config, load_config, nearest
+from oracle_tui.key_order import KeyOrderApp
+from oracle_tui.painting import Changes, Shown
 from oracle_tui.screens.runs import RunsScreen
 
 
-class OracleApp(App[None]):
+class OracleApp(KeyOrderApp):
     """Explores pruning studies: the list of runs below, everything else above it."""
 
     TITLE = "oracle-tui"
@@ -35,6 +41,8 @@ class OracleApp(App[None]):
                 tooltip="The settings, where they come from, and what is wrong in them"),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 tooltip="Search for a command"),
+        Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False,
+                tooltip="Draw everything again, where something else wrote on the terminal"),
     ]  # fmt: skip
 
     def __init__(
@@ -53,6 +61,36 @@ class OracleApp(App[None]):
         self.config = load_config() if config is None else config
         self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
+        self.acts = Acts()
+        self.shown = Shown()
+        self._painted: Screen[Any] | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """Take Textual's driver, and ours in place of that for a terminal."""
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":
+            return chosen
+        from oracle_tui.terminal import TerminalDriver
+
+        return TerminalDriver
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Send of an update only what the terminal does not show yet; a new screen is sent whole.
+
+        It is a private method of Textual, whose version is pinned. Should a new one have it no
+        more, only bytes are lost.
+        """
+        if screen is not self._painted:
+            self._painted = screen
+            self.shown.forget()
+        if isinstance(renderable, CompositorUpdate) and not self.is_inline:
+            renderable = Changes(self.shown, renderable, self.size)
+        super()._display(screen, renderable)
+
+    def action_redraw(self) -> None:
+        """Send everything again: something else has written on the terminal."""
+        self.shown.forget()
+        self.refresh(layout=True)
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the list of runs."""
@@ -105,6 +143,21 @@ class OracleApp(App[None]):
                     ),
                 )
         yield SystemCommand("Theme", "Choose how the app looks", self.action_change_theme)
+
+    def action_command_palette(self) -> None:
+        """Search for a command."""
+        from oracle_tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Choose a theme, in the same palette."""
+        from textual.theme import ThemeProvider
+
+        from oracle_tui.screens.palette import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help(self) -> None:
         """Show every key."""
@@ -186,24 +239,28 @@ def run_app(
     open_run: str | None = None,
     mouse: bool = True,
     config: Config | None = None,
-) -> int:
-    """Run the app until it is left; engines it started go on.
+) -> NoReturn:
+    """Run the app until it is left, and end the process; engines it started go on.
+
+    The exit code is 0, or 128 and the number of the signal that ended it.
 
     Args:
         runs_dir: folder of runs.
         open_run: id, unique prefix or path of a run to open at once.
         mouse: whether to use the mouse; the settings can only turn it off.
         config: settings; read from their file where not given.
-
-    Returns:
-        The exit code: 0, or 128 and the signal that ended it.
     """
     app = OracleApp(runs_dir, open_run=open_run, config=config)
-    app.run(mouse=mouse and app.config.mouse)
+    loop = asyncio.new_event_loop()
+    app.run(mouse=mouse and app.config.mouse, loop=loop)
     going_on = sorted(name for name, status in app.live_runs.items() if status == "running")
     if going_on and (app.return_code or 0) == 0:
         runs = going_on[0] if len(going_on) == 1 else f"{len(going_on)} runs"
         goes = "goes" if len(going_on) == 1 else "go"
         print(f"{runs} {goes} on in the background; oracle-tui shows it again.", file=sys.stderr)
+    app.acts.wait()
+    code = app.return_code or 0
+    # What threads still read or compute is for nobody any more, but Python would wait for it.
     sys.stdout.flush()
-    return app.return_code or 0
+    sys.stderr.flush()
+    os._exit(code)

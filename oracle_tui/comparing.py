@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from oracle_tui.view_parts import Finished
 from oracle_tui.views import Axes
 
 if TYPE_CHECKING:
+    from engine.comparison import WiringPair
+    from engine.leaderboard import Overall
     from engine.spec import StudySpec
     from oracle_tui.views import Numbers
 
@@ -42,20 +45,27 @@ class Comparison:
     runs: tuple[ComparedRun, ...]
     problems: tuple[str, ...]
     same: str  # what all of them have in common
+    pairs: tuple[WiringPair, ...] = ()  # of runs that differ in the wiring alone
+    overall: tuple[Overall, ...] = ()  # every score over all of them
 
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs: pruned train loss against best test accuracy of each."""
+    from engine.analysis import analyse_rows
+    from engine.comparison import wiring_pairs
+    from engine.leaderboard import leaderboard, over_runs
     from engine.spec import StudySpec
     from engine.store.reader import RunReader
 
     found: list[tuple[str, Finished, StudySpec | None]] = []
+    analyses, boards = [], []
     problems = []
     for path in paths:
         try:
             with RunReader(path) as reader:
                 config = reader.config
-                done = Finished(0, Axes(), config, reader.rows, None)
+                rows = reader.rows
+                done = Finished(0, Axes(), config, rows, None)
         except OracleError as error:
             problems.append(str(error))
             continue
@@ -63,6 +73,11 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
             spec = StudySpec.from_json(config["spec"])
         except (UsageError, KeyError, TypeError):
             spec = None
+        with suppress(
+            UsageError, KeyError
+        ):  # a stranger's config; its points are shown all the same
+            analyses.append(analyse_rows(config, rows, ""))
+            boards.append(leaderboard(config, rows))
         found.append((escape(str(config.get("run_id", path.name))), done, spec))
     facts = [_facts(spec) for _, _, spec in found]
     common = {key for key in _facts(None) if len({each[key] for each in facts}) <= 1}
@@ -79,7 +94,9 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
         for number, ((run_id, done, spec), fact) in enumerate(zip(found, facts, strict=True))
     )
     same = " · ".join(facts[0][key] for key in facts[0] if key in common) if facts else ""
-    return Comparison(runs, tuple(problems), same)
+    return Comparison(
+        runs, tuple(problems), same, tuple(wiring_pairs(analyses)), tuple(over_runs(boards))
+    )
 
 
 def _facts(spec: StudySpec | None) -> dict[str, str]:
@@ -158,18 +175,3 @@ def _place(spec: StudySpec | None, what: str) -> float | None:
         "depth": float(len(model.layers) + len(model.hidden) + 1),
         "train images": float(spec.dataset_info.train_images),
     }[what]
-
-
-def wiring_pairs(found: Comparison) -> list[tuple[ComparedRun, ComparedRun]]:
-    """Return pairs (correct, released) of runs that differ in the wiring alone."""
-    pairs = []
-    for one in found.runs:
-        for other in found.runs:
-            if (
-                one.spec is not None
-                and other.spec is not None
-                and (one.spec.wiring, other.spec.wiring) == ("correct", "released")
-                and one.spec.with_(wiring="released") == other.spec
-            ):
-                pairs.append((one, other))
-    return pairs

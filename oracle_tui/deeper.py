@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,13 @@ from engine.errors import UsageError
 from oracle_tui.formats import escape, p_value, percent, plain, signed
 from oracle_tui.plots.line import LineData
 from oracle_tui.plots.series import SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.views import Axes
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.statistics import NoiseCeiling, PublishedPanel
+    from engine.leaderboard import Standing
+    from engine.statistics import NoiseCeiling
     from oracle_tui.view_parts import Finished
 
 #: Columns of a learning curve, in the order of the run file, with their names.
@@ -162,71 +163,54 @@ class Beside:
     otherwise: tuple[str, ...]
 
 
-def beside_the_paper(config: Mapping[str, Any], done: Finished) -> Beside | None:
+def beside_the_paper(config: Mapping[str, Any], rows: np.ndarray) -> Beside | None:
     """Return our pruned train loss against best accuracy beside the panel, if there is one."""
-    from engine.spec import StudySpec
-    from engine.statistics import compare_with_published, tau_interval
+    from engine.analysis import analyse_rows
+    from engine.comparison import beside_the_paper
 
     try:
-        spec = StudySpec.from_json(config["spec"])
-    except (UsageError, KeyError, TypeError):
+        run = analyse_rows(config, rows, "")
+    except (UsageError, KeyError):
         return None
-    panel = _panel_of(spec)
-    if panel is None:
+    found = beside_the_paper(run)
+    if found is None:
         return None
-    ours = tau_interval(done.score[done.sampled], done.outcome[done.sampled])
-    found = compare_with_published(ours, panel)
-    numbers = done.numbers
-    rows = (
+    panel, ours, theirs = found.panel, run.by_accuracy, found.tau.theirs
+    shown = (
         ("tau", signed(ours.tau, 2), signed(panel.kendall_tau, 2)),
         ("95 %", f"{signed(ours.lower, 2)} to {signed(ours.upper, 2)}",
-         f"{signed(found.theirs.lower, 2)} to {signed(found.theirs.upper, 2)}"),
-        ("p", p_value(numbers.p),
+         f"{signed(theirs.lower, 2)} to {signed(theirs.upper, 2)}"),
+        ("p", p_value(run.statistics.kendall_p_acc),
          "< 0.000005" if panel.p_value == 0 else p_value(panel.p_value)),
-        ("anomalies", percent(numbers.anomaly), percent(panel.anomaly_ratio)),
+        ("anomalies", percent(run.anomalies.ratio), percent(panel.anomaly_ratio)),
         ("candidates", f"{ours.n:,}", f"{panel.candidates:,}"),
-        ("repeats", str(spec.repeats), str(panel.repeats)),
-        ("epochs", str(spec.retrain.epochs), "as in the protocol"),
-        ("wiring", spec.wiring, "released"),
+        ("repeats", str(run.facts.repeats), str(panel.repeats)),
     )  # fmt: skip
-    otherwise = []
-    if spec.wiring != "released":
-        otherwise.append("the paper's released code wires the next layer another way")
-    if spec.repeats != panel.repeats:
-        otherwise.append(f"{spec.repeats} repeats, theirs {panel.repeats}")
-    for name, mine, theirs in (
-        ("pretraining", spec.pretrain, spec.model_info.pretrain),
-        ("retraining", spec.retrain, spec.model_info.retrain),
-    ):
-        if mine != theirs:
-            otherwise.append(f"{name} {mine}, theirs {theirs}")
-    theirs_interval = found.theirs
     return Beside(
-        rows,
+        shown,
         (
             ("ours", ours.tau, ours.lower, ours.upper),
-            ("paper", panel.kendall_tau, theirs_interval.lower, theirs_interval.upper),
+            ("paper", panel.kendall_tau, theirs.lower, theirs.upper),
         ),
-        escape(found.text),
-        tuple(otherwise),
+        escape(found.tau.text),
+        tuple(escape(each) for each in found.otherwise),
     )
 
 
-def _panel_of(spec: Any) -> PublishedPanel | None:
-    from engine.statistics import find_panel
+@dataclass(frozen=True)
+class Board:
+    """Every score of a run as a predictor of one outcome, the best one first."""
 
-    if len(set(spec.ratios)) != 1 or spec.masked:
-        return None
-    # The panels are named with underscores, and the subset of MNIST that ships is not MNIST.
-    model, dataset = spec.model.replace("-", "_"), spec.dataset.replace("-", "_")
-    prunable = [layer.name for layer in spec.model_info.layers]
-    return find_panel(panels(), model, dataset, spec.layers, spec.ratios[0], prunable)
+    standings: tuple[Standing, ...]
+    outcome: str
 
 
-@functools.cache
-def panels() -> tuple[PublishedPanel, ...]:
-    """Return the paper's panels, read once."""
-    from engine.folders import shipped_folder
-    from engine.statistics import read_published
+def board_of(config: Mapping[str, Any], rows: np.ndarray, outcome: str) -> Board:
+    """Return the leaderboard of a run's scores; none where its config says too little."""
+    from engine.leaderboard import leaderboard
 
-    return read_published(shipped_folder() / "published.csv")
+    name = Axes(outcome=outcome).outcome_name
+    try:
+        return Board(tuple(leaderboard(config, rows, outcome)), name)
+    except (UsageError, KeyError):
+        return Board((), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 DASH = "-"
 
@@ -100,6 +101,12 @@ def bar(done: int, total: int, width: int) -> str:
     """A progress bar of exactly ``width`` cells."""
     full = 0 if total <= 0 else min(width, width * done // total)
     return "█" * full + "░" * (width - full)
+
+
+def at_home(path: Path) -> str:
+    """A path, with ~ for the person's own folder."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def escape(text: str) -> str:

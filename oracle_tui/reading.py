@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from engine.store.liveness import HeartbeatClock
     from engine.store.reader import RunReader
-    from oracle_tui.deeper import Agreement, Beside, CurvesView
+    from oracle_tui.deeper import Agreement, Beside, Board, CurvesView
     from oracle_tui.plots.line import LineData
 
 __all__ = ["RunFollower", "example_folders"]
@@ -110,8 +110,17 @@ class RunFollower:
             if self._reader is None:
                 return None
             config, rows = self._reader.config, self._reader.rows
-        # The paper's panels are of these axes, whatever the reader looks at.
-        return beside_the_paper(config, Finished(0, Axes(), config, rows, None))
+        return beside_the_paper(config, rows)
+
+    def board(self, outcome: str) -> Board | None:
+        """Return the leaderboard of the run's scores; None before the first read."""
+        from oracle_tui.deeper import board_of
+
+        with self._lock:
+            if self._reader is None:
+                return None
+            config, rows = self._reader.config, self._reader.rows
+        return board_of(config, rows, outcome)
 
     def _read(self) -> RunView:
         from engine.store.reader import RunReader

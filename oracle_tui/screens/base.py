@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from oracle_tui.app import OracleApp
 
 Result = TypeVar("Result")
+
+#: Groups of workers that only look: the app may end in the middle of what they do.
+LOOKING = frozenset({"read", "list", "warm", "find", "describe", "compute"})
 
 #: Columns from which a screen shows things side by side.
 WIDE = 116
@@ -69,11 +73,19 @@ class WorkingScreen(Screen[Result]):
     def in_thread(
         self, work: Callable[[], Message | None], *, group: str, exclusive: bool = True
     ) -> None:
-        """Run ``work`` in a thread and post the message it returns, unless it came too late."""
+        """Run ``work`` in a thread and post the message it returns, unless it came too late.
+
+        The app does not end before work is done, but for that of groups that only look.
+        """
+        looks = group.partition("-")[0] in LOOKING
+        counted: AbstractContextManager[None] = (
+            nullcontext() if looks else self.oracle_app.acts.one()
+        )
 
         def run() -> None:
             worker = get_current_worker()
-            message = work()
+            with counted:
+                message = work()
             if message is not None and not worker.is_cancelled:
                 self.post_message(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from oracle_tui.plots.series import SeriesPlot
 from oracle_tui.screens.base import WorkingScreen, sentence
 from oracle_tui.widgets.compare_text import heat_lines, tau_lines, wiring_lines
 from oracle_tui.widgets.keys import KeyLine
+from oracle_tui.widgets.leaderboard import overall_lines
 from oracle_tui.widgets.tabs import plot_name
 from oracle_tui.widgets.words import Words
 
@@ -37,6 +39,7 @@ LOOK_AGAIN = 3.0
 TABS = {
     "clouds": "the runs' scatters over each other",
     "taus": "a table of taus with intervals",
+    "scores": "scores ranked as predictors over the runs",
     "heat": "tau by layer and ratio",
     "complexity": "tau against the complexity of the task",
     "wiring": "wiring correct against released",
@@ -52,7 +55,7 @@ class CompareScreen(WorkingScreen[None]):
                 tooltip="Every key of this screen"),
         *(
             Binding(str(number), f"tab({name!r})", "Tabs", id=f"compare.tab_{name}",
-                    show=number == 1, key_display="1-5" if number == 1 else None,
+                    show=number == 1, key_display="1-6" if number == 1 else None,
                     tooltip=f"Show {what}")
             for number, (name, what) in enumerate(TABS.items(), start=1)
         ),
@@ -66,6 +69,7 @@ class CompareScreen(WorkingScreen[None]):
         """The runs were read."""
 
         found: Comparison
+        seconds: float
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Compare the runs at these paths."""
@@ -85,6 +89,8 @@ class CompareScreen(WorkingScreen[None]):
                 yield Words("", id="clouds-legend", classes="legend")
             with TabPane("Taus", id="taus"), VerticalScroll(id="taus-box"):
                 yield Words("", id="taus-words", classes="lines")
+            with TabPane("Leaderboard", id="scores"), VerticalScroll(id="scores-box"):
+                yield Words("", id="scores-words", classes="lines")
             with TabPane("Layer x ratio", id="heat"), VerticalScroll(id="heat-box"):
                 yield Words("", id="heat-words", classes="lines")
             with TabPane("Complexity", id="complexity"):
@@ -104,22 +110,29 @@ class CompareScreen(WorkingScreen[None]):
     def _read(self) -> None:
         self._look = None
         paths = self.paths
-        self.in_thread(lambda: self.Compared(compare_runs(paths)), group="read")
+
+        def read() -> Message:
+            start = time.thread_time()
+            found = compare_runs(paths)
+            return self.Compared(found, time.thread_time() - start)
+
+        self.in_thread(read, group="read")
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the runs, and look again a little later."""
         self.found = message.found
         self._draw()
-        self._look_again()
+        # Comparing big runs costs more: then look less often, never for more than 3 %.
+        self._look_again(max(LOOK_AGAIN, 33 * message.seconds))
 
     def worker_failed(self, worker: Worker[object]) -> None:
         """Say why; look again."""
         self.query_one("#compare-title", Words).show(sentence(worker.error))
         self._look_again()
 
-    def _look_again(self) -> None:
+    def _look_again(self, seconds: float = LOOK_AGAIN) -> None:
         if self.is_current and self._look is None:
-            self._look = self.set_timer(LOOK_AGAIN, self._read)
+            self._look = self.set_timer(seconds, self._read)
 
     def on_screen_resume(self) -> None:
         """Look again after a dialog."""
@@ -151,6 +164,8 @@ class CompareScreen(WorkingScreen[None]):
         self.query_one("#clouds-legend", Words).show(legend)
         self.query_one("#complexity-legend", Words).show(legend)
         self.query_one("#taus-words", Words).show(tau_lines(found, width))
+        overall = overall_lines(found.overall, count, width)
+        self.query_one("#scores-words", Words).show(overall)
         self.query_one("#heat-words", Words).show(heat_lines(found))
         self.query_one("#wiring-words", Words).show(wiring_lines(found))
         self._names()

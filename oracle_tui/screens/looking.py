@@ -22,10 +22,11 @@ from oracle_tui.screens.choose import ChooseScreen
 from oracle_tui.view_parts import score_name
 from oracle_tui.views import Axes, RunView
 from oracle_tui.widgets.candidates import CandidateTable
+from oracle_tui.widgets.leaderboard import LeaderboardTab
 from oracle_tui.widgets.tabs import CorrelationTab, CurvesTab, PublishedTab, glyphs_of
 
 if TYPE_CHECKING:
-    from oracle_tui.deeper import Agreement, Beside, CurvesView
+    from oracle_tui.deeper import Agreement, Beside, Board, CurvesView
 
 
 class LookingScreen(ActingScreen):
@@ -76,12 +77,17 @@ class LookingScreen(ActingScreen):
     def compute_tab(self) -> None:
         """Compute in a thread what the tab that is shown needs, where that is another thing now."""
         view, tab, follower = self.view, self.tab, self._follower
-        if view is None or tab not in ("correlation", "curves", "published"):
+        if view is None or tab not in ("correlation", "leaderboard", "curves", "published"):
             return
         key: tuple[object, ...] = (view.version,)
         work: Callable[[], object] = follower.beside_the_paper
         if tab == "correlation":
             key, work = (view.version, view.axes), follower.agreement
+        elif tab == "leaderboard":
+            key, work = (
+                (view.version, outcome := view.axes.outcome),
+                partial(follower.board, outcome),
+            )
         elif tab == "curves":
             scatter = self.query_one(ScatterPlot)
             oracle = view.numbers.oracle.candidate if view.numbers.oracle else None
@@ -116,7 +122,11 @@ class LookingScreen(ActingScreen):
         elif tab == "curves":
             view_of_curves = cast("CurvesView", value)
             self.query_one(CurvesTab).show_curves(view_of_curves, CURVES[self._curve])
-        elif value is not None:
+        elif value is None:
+            return
+        elif tab == "leaderboard":
+            self.query_one(LeaderboardTab).show_board(cast("Board", value))
+        else:
             self.query_one(CorrelationTab).show_agreement(cast("Agreement", value))
 
     # Picked candidates.
@@ -127,7 +137,7 @@ class LookingScreen(ActingScreen):
         table.set_picked(message.candidates, only=message.box or table.only)
         count = len(message.candidates)
         if message.box:
-            rest = "3 lists them, 4 draws their curves" if count else "the box was empty"
+            rest = "4 lists them, 5 draws their curves" if count else "the box was empty"
             self.notify(f"{count:,} picked: {rest}", markup=False)
         self.draw_names()
 

@@ -24,6 +24,7 @@ from oracle_tui.screens.looking import LookingScreen
 from oracle_tui.views import LIVE, RunView
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.keys import KeyLine
+from oracle_tui.widgets.leaderboard import LeaderboardTab
 from oracle_tui.widgets.numbers import NumbersPanel
 from oracle_tui.widgets.run_text import (
     candidate_lines,
@@ -43,6 +44,7 @@ LOOK_LIVE, LOOK_REST = 0.5, 2.0
 TABS = {
     "scatter": "the scatter of candidates",
     "correlation": "tau over the number of candidates and over epochs",
+    "leaderboard": "the scores ranked as predictors",
     "candidates": "the table of candidates",
     "curves": "learning curves of picked candidates and the oracle",
     "published": "the run beside the paper's panel",
@@ -54,6 +56,7 @@ TABS = {
 FOCUS = {
     "scatter": "#scatter-plot",
     "correlation": "#line-plot",
+    "leaderboard": "#leaderboard-tab",
     "candidates": "#candidate-rows",
     "curves": "#curves-plot",
     "published": "#published-tab",
@@ -71,7 +74,7 @@ class RunScreen(LookingScreen):
                 tooltip="Every key of this screen"),
         *(
             Binding(str(number), f"tab({name!r})", name.title() if number > 1 else "Tabs",
-                    id=f"run.tab_{name}", show=number == 1, key_display="1-7" if number == 1 else
+                    id=f"run.tab_{name}", show=number == 1, key_display="1-8" if number == 1 else
                     None, tooltip=f"Show {what}")
             for number, (name, what) in enumerate(TABS.items(), start=1)
         ),
@@ -126,6 +129,8 @@ class RunScreen(LookingScreen):
                 yield NumbersPanel(id="numbers")
             with TabPane("Correlation", id="correlation"):
                 yield CorrelationTab(id="correlation-tab")
+            with TabPane("Leaderboard", id="leaderboard"):
+                yield LeaderboardTab(id="leaderboard-tab")
             with TabPane("Candidates", id="candidates"):
                 yield CandidateTable(id="candidate-table")
             with TabPane("Curves", id="curves"):

@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
 from oracle_tui.filters import matches
+from oracle_tui.formats import at_home
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
 from oracle_tui.views import LIVE, RunRow
@@ -216,7 +217,7 @@ class RunsScreen(ActingScreen):
             counts += f", {len(self.marked)} selected"
         if self.sort != SORTS[0] or self.descending:
             counts += f", by {self.sort} {'↓' if self.descending else '↑'}"
-        where = str(self.oracle_app.runs_dir).replace(str(Path.home()), "~", 1)
+        where = at_home(self.oracle_app.runs_dir)
         header = self.query_one("#runs-header", Words)
         room = max(10, self.size.width - len(counts) - 17)
         if len(where) > room:
@@ -275,7 +276,7 @@ class RunsScreen(ActingScreen):
         """Type a filter."""
         box = self.query_one("#filter", Input)
         box.display = True
-        box.focus()
+        self.set_focus(box)  # at once: what is typed next must not be taken for keys
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is typed."""
@@ -284,7 +285,7 @@ class RunsScreen(ActingScreen):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep the filter and go back to the table."""
         event.input.display = bool(event.value)
-        self.table.focus()
+        self.set_focus(self.table)
 
     def action_unfilter(self) -> None:
         """Drop the filter, then the selection."""
@@ -295,7 +296,7 @@ class RunsScreen(ActingScreen):
         elif self.marked:
             self.marked.clear()
         self._show()
-        self.table.focus()
+        self.set_focus(self.table)
 
     # Acts.
 

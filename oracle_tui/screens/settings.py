@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from oracle_tui.config import Config, config_path, load_config
+from oracle_tui.formats import at_home
 from oracle_tui.screens.base import WorkingScreen
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.words import Words
@@ -63,7 +64,7 @@ class SettingsScreen(WorkingScreen[None]):
         """Read the file and show what it says."""
         app = self.oracle_app
         problems = app.use_config(load_config())
-        words = settings_words(app.config, str(app.runs_dir), problems)
+        words = settings_words(app.config, at_home(app.runs_dir), problems)
         self.query_one("#settings-words", Words).show(words)
 
     def action_edit(self) -> None:
@@ -89,8 +90,11 @@ class SettingsScreen(WorkingScreen[None]):
 def settings_words(config: Config, runs_dir: str, problems: list[str]) -> Text:
     """Return the settings in use, and one line for each problem."""
     path = config_path()
-    lines = [Text.assemble(("file        ", "dim"), str(path), "" if path.exists() else " (none)")]
-    export_dir = str(config.export_dir or "the working directory")
+    lines = [
+        Text.assemble(("file        ", "dim"), at_home(path), "" if path.exists() else " (none)")
+    ]
+    folder = config.export_dir
+    export_dir = "the working directory" if folder is None else at_home(folder)
     for name, value in (
         ("theme", config.theme),
         ("mouse", "on" if config.mouse else "off (from the next start)"),

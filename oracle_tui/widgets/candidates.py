@@ -174,9 +174,9 @@ class CandidateTable(Vertical):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Tell which candidate the cursor stands on, when a person moved it."""
         event.stop()
-        index = self.page * PAGE + event.cursor_row
-        if self.rows is not None and index < len(self._order) and event.data_table.has_focus:
-            self.post_message(self.Highlighted(int(self.rows.candidate[self._order[index]])))
+        current = self.current
+        if current is not None and event.cursor_row >= 0 and event.data_table.has_focus:
+            self.post_message(self.Highlighted(current))
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Sort by a clicked column; a second click turns it round."""
@@ -204,8 +204,9 @@ class CandidateTable(Vertical):
     @property
     def current(self) -> int | None:
         """The candidate of the row that the cursor stands on."""
-        index = self.page * PAGE + self.query_one(KeyTable).cursor_row
-        if self.rows is None or not 0 <= index < len(self._order):
+        row = self.query_one(KeyTable).cursor_row  # -1 where there are none
+        index = self.page * PAGE + row
+        if self.rows is None or row < 0 or index >= len(self._order):
             return None
         return int(self.rows.candidate[self._order[index]])
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from oracle_tui.comparing import ComparedRun, Comparison, heat_map, wiring_pairs
-from oracle_tui.formats import percent, plain, signed, tau_with_n
+from oracle_tui.comparing import ComparedRun, Comparison, heat_map
+from oracle_tui.formats import escape, percent, plain, signed, tau_with_n
 from oracle_tui.widgets.intervals import interval_line, ruler
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Shades of |tau| from 0 to 1, each with its number beside it.
 SHADES = " ░▒▓█"
@@ -61,32 +67,48 @@ def heat_lines(found: Comparison) -> Text:
 
 def wiring_lines(found: Comparison) -> Text:
     """Return each study that was made with both wirings, side by side."""
-    import numpy as np
-
-    pairs = wiring_pairs(found)
-    if not pairs:
+    if not found.pairs:
         return Text(
             "No two of these runs differ in the wiring alone. A study is made again with the other "
             "one by choosing it under Wiring in the form of a new run."
         )
     lines: list[Text] = []
-    for pair in pairs:
-        lines.append(Text(pair[0].name, "bold"))
+    for pair in found.pairs:
+        both = (pair.correct, pair.released)
+        lines.append(Text(escape(pair.correct.facts.title), "bold"))
         lines.append(Text(f"{'':<22}{'correct':<18}released", "dim"))
         rows = [
-            ("tau acc", *(tau_with_n(run.numbers.tau, run.numbers.n) for run in pair)),
-            ("95 %", *(_interval(run) for run in pair)),
-            ("anomalies", *(percent(run.numbers.anomaly) for run in pair)),
+            ("tau acc", *(tau_with_n(run.by_accuracy.tau, run.by_accuracy.n) for run in both)),
+            ("95 %", *(_ends(run.by_accuracy.lower, run.by_accuracy.upper) for run in both)),
+            ("anomalies", *(percent(run.anomalies.ratio) for run in both)),
+            ("pruned loss, median", *(plain(_median(run.score)) for run in both)),
+            ("accuracy, lowest", *(plain(_least(run.accuracy)) for run in both)),
         ]
-        for name, which in (("pruned loss, median", "score"), ("accuracy, lowest", "outcome")):
-            reduce = np.median if which == "score" else np.min
-            values = [np.asarray(getattr(run, which)) for run in pair]
-            kept = [value[np.isfinite(value)] for value in values]
-            rows.append((name, *(plain(float(reduce(v))) if v.size else "-" for v in kept)))
         for name, correct, released in rows:
             lines.append(Text.assemble((f"{name:<22}", "dim"), f"{correct:<18}{released}"))
+        change = pair.difference
+        lines.append(
+            Text.assemble(
+                (f"{'released - correct':<22}", "dim"),
+                f"{signed(change.difference)}  95 % {_ends(change.lower, change.upper)}  "
+                f"over {change.n:,} shared candidates",
+            )
+        )
         lines.append(Text(""))
     return Text("\n").join(lines)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    finite = sorted(float(value) for value in values if math.isfinite(value))
+    return statistics.median(finite) if finite else math.nan
+
+
+def _least(values: NDArray[np.float64]) -> float:
+    return min((float(value) for value in values if math.isfinite(value)), default=math.nan)
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{signed(low, 2)} to {signed(high, 2)}"
 
 
 def _interval(run: ComparedRun) -> str:

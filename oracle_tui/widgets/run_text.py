@@ -43,7 +43,7 @@ def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
     if view.status == "running":
         parts = [*_progress(view, wide), machine]
     elif view.status == "failed":
-        parts = [f"{view.message or 'It failed.'} 6 shows the log, r tries again."]
+        parts = [f"{view.message or 'It failed.'} 7 shows the log, r tries again."]
     else:
         share = progress(view.n_done, view.n_total)
         counted = f"{view.n_done:,}/{view.n_total:,} retrained {share}"

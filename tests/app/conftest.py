@@ -64,8 +64,11 @@ def make_run(runs_dir: Path) -> MakeRun:
         training: int = 0,
         message: str = "",
         live: dict[str, Any] | None = None,
+        wiring: str = "correct",
     ) -> Path:
-        spec = PRESETS["quick"].spec.with_(seed=seed, ratios=(ratio,), repeats=repeats)
+        spec = PRESETS["quick"].spec.with_(
+            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring
+        )
         folder = runs_dir / run_name(spec)
         config = {**run_config(spec, folder.name, "cpu"), "created": CREATED}
         if status != "queued":

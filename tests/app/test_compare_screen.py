@@ -10,10 +10,12 @@ from textual.widgets import Static
 
 from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
-from oracle_tui.comparing import compare_runs, complexity, heat_map, wiring_pairs
+from oracle_tui.comparing import compare_runs, complexity, heat_map
 from oracle_tui.plots.series import SeriesPlot
 from oracle_tui.screens.compare import CompareScreen
 from oracle_tui.screens.runs import RunsScreen
+from oracle_tui.widgets.compare_text import wiring_lines
+from oracle_tui.widgets.leaderboard import overall_lines
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
 
@@ -68,11 +70,20 @@ def test_a_run_that_cannot_be_read_is_a_sentence(make_run: MakeRun) -> None:
 
 
 def test_only_the_wiring_makes_a_pair(make_run: MakeRun) -> None:
-    from dataclasses import replace
+    paths = [make_run("done", seed=seed) for seed in (0, 1)]
+    paths.append(make_run("done", wiring="released"))
+    found = compare_runs(paths)
+    assert [(pair.correct.id, pair.released.id) for pair in found.pairs] == [
+        (paths[0].name, paths[2].name)
+    ]
+    words = wiring_lines(found).plain
+    assert f"over {found.pairs[0].difference.n} shared candidates" in words
 
+
+def test_scores_are_ranked_over_all_runs(make_run: MakeRun) -> None:
     found = compare_runs([make_run("done", seed=seed) for seed in (0, 1)])
-    correct, other = found.runs
-    assert correct.spec is not None
-    released = replace(correct, spec=correct.spec.with_(wiring="released"))
-    pairs = wiring_pairs(replace(found, runs=(correct, other, released)))
-    assert pairs == [(correct, released)]
+    assert {one.runs for one in found.overall} == {2}
+    assert found.overall[0].agreement == max(one.agreement for one in found.overall)
+    words = overall_lines(found.overall, len(found.runs), 76).plain
+    assert "over 2 runs" in words
+    assert max(map(len, words.split("\n")[:5])) <= 76

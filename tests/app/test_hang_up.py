@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,13 @@ PATIENCE = 60.0
 SCRIPT = """
 import sys
 from pathlib import Path
-from oracle_tui.app import run_app
-sys.exit(run_app(Path(sys.argv[1])))
+from oracle_tui.app import OracleApp, run_app
+def crash(app):
+    raise RuntimeError("a mistake in the app")
+OracleApp.action_crash = crash
+OracleApp.BINDINGS = [*OracleApp.BINDINGS, ("Z", "crash", "Crash")]
+OracleApp._merged_bindings = OracleApp._merge_bindings()
+run_app(Path(sys.argv[1]))
 """
 
 
@@ -65,6 +71,21 @@ class Terminal:
                 time.sleep(0.05)
         raise AssertionError("the app does not end")
 
+    @property
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def assert_restored(self) -> None:
+        """Nothing that the app switched on is on any more; the last word of each counts."""
+        for mode in (b"?1049", b"?1000", b"?1003", b"?1006", b"?1004", b"?2004"):
+            on, off = (self.output.rfind(b"\x1b[" + mode + end) for end in (b"h", b"l"))
+            assert off > on >= 0, (mode, self.output[-2000:])
+        assert self.output.rfind(b"\x1b[?25h") > self.output.rfind(b"\x1b[?25l") >= 0
+        assert self.output.rfind(b"\x1b[<u") > self.output.rfind(b"\x1b[>") >= 0
+        flags = termios.tcgetattr(self.fd)[3]
+        assert flags & termios.ECHO
+        assert flags & termios.ICANON
+
 
 @pytest.fixture
 def terminal(make_run: MakeRun, runs_dir: Path) -> Iterator[Callable[[], Terminal]]:
@@ -87,8 +108,16 @@ def test_q_leaves_and_restores_the_terminal(terminal: Callable[[], Terminal]) ->
     app = terminal()
     os.write(app.fd, b"q")
     assert app.wait(read=True) == 0
-    assert b"\x1b[?1049l" in app.output  # the normal screen is back
-    assert app.output.rfind(b"\x1b[?25h") > app.output.rfind(b"\x1b[?25l")  # and the cursor
+    app.assert_restored()
+
+
+def test_a_burst_of_keys_is_taken_in_order(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    # As keys of the list these would ask to delete, begin a new study, and quit.
+    os.write(app.fd, b"/dnq")
+    app.until(b"No run matches")
+    os.write(app.fd, b"\x7f\x7f\x7fmnist\rq")
+    assert app.wait(read=True) == 0
 
 
 def test_a_hang_up_ends_the_app(terminal: Callable[[], Terminal]) -> None:
@@ -103,7 +132,43 @@ def test_sigterm_ends_the_app_and_restores_the_terminal(
     app = terminal()
     os.kill(app.pid, signal.SIGTERM)
     assert app.wait(read=True) == 128 + signal.SIGTERM
-    assert b"\x1b[?1049l" in app.output
+    app.assert_restored()
+
+
+def test_sighup_alone_ends_the_app_and_restores_the_terminal(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    os.kill(app.pid, signal.SIGHUP)
+    assert app.wait(read=True) == 128 + signal.SIGHUP
+    app.assert_restored()
+
+
+def test_a_crash_restores_the_terminal_and_says_what_went_wrong(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    os.write(app.fd, b"Z")
+    assert app.wait(read=True) == 1
+    app.assert_restored()
+    assert b"a mistake in the app" in app.output[app.output.rfind(b"\x1b[?1049l") :]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_the_sigcont_of_a_hang_up_starts_no_second_reader_of_keys(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    app.read(0.5)
+    before = app.threads
+    for _ in range(5):
+        os.kill(app.pid, signal.SIGCONT)
+        app.read(0.1)
+    # Workers may come meanwhile, but Textual's two threads a SIGCONT would be ten.
+    assert app.threads < before + 2 * 5
+    os.write(app.fd, b"q")
+    assert app.wait(read=True) == 0
+    app.assert_restored()
 
 
 def test_a_screen_that_does_not_change_sends_next_to_nothing(
@@ -113,8 +178,9 @@ def test_a_screen_that_does_not_change_sends_next_to_nothing(
     os.write(app.fd, b"\r")
     app.until(b"pruned train loss")
     app.until(b"n=45")
-    for _ in range(6):  # let the first frames and looks pass
-        app.read(0.5)
+    quiet, deadline = 0, time.monotonic() + PATIENCE
+    while quiet < 4 and time.monotonic() < deadline:  # let the first frames and looks pass
+        quiet = 0 if app.read(0.5) else quiet + 1
     before, start = len(app.output), time.monotonic()
     while time.monotonic() - start < 4:
         app.read(0.5)

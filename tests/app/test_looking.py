@@ -87,7 +87,7 @@ async def test_a_dragged_box_picks_what_is_in_it_for_the_table(
         inside = (columns >= 5) & (columns <= 40) & (rows >= 3) & (rows <= 20)
         assert 0 < inside.sum() < 45
         assert plot.picked == frozenset(plot.data.candidate[inside].tolist())
-        await pilot.press("3")
+        await pilot.press("4")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
         assert table.rows is not None
@@ -138,7 +138,7 @@ async def test_curves_of_picked_candidates_beside_the_oracles(
         screen = await opened(pilot, app)
         plot = screen.query_one(ScatterPlot)
         plot.move_cursor(3)
-        await pilot.press("space", "4")
+        await pilot.press("space", "5")
         await until(pilot, lambda: screen.query_one(SeriesPlot).data.series, "the curves")
         names = [one.name for one in screen.query_one(SeriesPlot).data.series]
         oracle = plot.data.candidate[plot.data.oracle or 0]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import kendalltau
 from textual.widgets import Static
+from textual.widgets.data_table import RowKey
 
 from engine.store.requests import pending_request
 from engine.store.writer import RunWriter
@@ -188,7 +189,7 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
         screen = await opened(pilot, app)
         plot = screen.query_one(ScatterPlot)
         plot.move_cursor(201)
-        await pilot.press("3")
+        await pilot.press("4")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
         assert table.page == 201 // PAGE
@@ -200,11 +201,27 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
         assert "1 to 100 of 252 rows" in text(app, "#candidate-page")
 
 
+async def test_a_table_without_rows_has_no_candidate(make_app: MakeApp, make_run: MakeRun) -> None:
+    app = make_app(make_run("queued", done=0))
+    async with app.run_test() as pilot:
+        screen = await opened(pilot, app)
+        table = screen.query_one(CandidateTable)
+        await pilot.press("4")
+        await settled(pilot)
+        await pilot.press("end", "up", "space", "j")
+        # What Textual says of a table that has just become empty.
+        rows = table.query_one(KeyTable)
+        table.post_message(KeyTable.RowHighlighted(rows, -1, RowKey()))
+        await pilot.pause()
+        assert table.current is None
+        assert screen.query_one(ScatterPlot).cursor is None
+
+
 async def test_the_table_sorts_by_any_column(make_app: MakeApp, make_run: MakeRun) -> None:
     app = make_app(make_run("done"))
     async with app.run_test() as pilot:
         screen = await opened(pilot, app)
-        await pilot.press("3", ">", ">")
+        await pilot.press("4", ">", ">")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
         assert table.rows is not None
@@ -221,7 +238,7 @@ async def test_every_tab_shows_something(make_app: MakeApp, make_run: MakeRun) -
         await pilot.press("2")
         await settled(pilot)
         assert "at n=45" in text(app, "#line-name")
-        await pilot.press("6")
+        await pilot.press("7")
         await settled(pilot)
         assert any("stage: retraining" in line for line in screen.query_one("#log-lines").lines)  # type: ignore[attr-defined]
         await pilot.press("]")
@@ -280,7 +297,7 @@ async def test_diverged_candidates_are_marked_and_left_out(
         screen = await opened(pilot, app)
         assert screen.view is not None
         assert screen.view.numbers.n == 20
-        await pilot.press("3")
+        await pilot.press("4")
         await settled(pilot)
         cells = screen.query_one("#candidate-rows", KeyTable).get_row_at(20)
         assert "diverged" in str(cells[-1])

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from engine.errors import UsageError
 from oracle_tui.app import OracleApp
+from oracle_tui.screens.palette import Palette
 from oracle_tui.screens.settings import SettingsScreen
 from tests.app.waiting import settled
 
@@ -57,3 +58,19 @@ def test_serving_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"oracle-tui\[serve\]"):
         serving.serve(Path("runs"), 8000)
+
+
+@pytest.mark.parametrize("size", [(20, 4), (80, 24)])
+async def test_the_palette_stands_a_terminal_without_room(
+    make_app: MakeApp, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        for opens in (app.action_command_palette, app.search_themes):
+            opens()
+            await pilot.pause()
+            assert isinstance(app.screen, Palette)
+            await pilot.press("pagedown", "pageup", "escape")
+            await pilot.pause()
+            assert not isinstance(app.screen, Palette)

@@ -103,7 +103,7 @@ def test_help(
 
 
 @sizes
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7", "8"])
 def test_run_done(
     snap_compare: Compare,
     make_app: MakeApp,
@@ -204,7 +204,7 @@ def test_run_without_colour(
 
 
 @sizes
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6"])
 def test_compare(
     snap_compare: Compare, make_app: MakeApp, make_run: MakeRun, size: tuple[int, int], tab: str
 ) -> None:

@@ -71,8 +71,10 @@ def hang_up_once(run: Path) -> tuple[float, list[str]]:
         os.waitpid(pid, 0)
     if left := [other for other in mine if psutil.pid_exists(other)]:
         wrong.append(f"orphans {left}")
-    if not engine.is_running() or cases.status(run) not in ("running", "done"):
-        wrong.append("the engine was disturbed")
+    # An engine that ended between the two looks has said before that it is done.
+    state = "running" if engine.is_running() else "gone"
+    if (status := cases.status(run)) != "done" and (state, status) != ("running", "running"):
+        wrong.append(f"the engine was disturbed: it is {state}, the run {status}")
     # The engine is no child of this process, so its end shows in the run.
     cases.until(lambda: not (run / "lock").exists(), "the engine's end")
     with RunReader(run) as reader:

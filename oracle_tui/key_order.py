@@ -1,0 +1,70 @@
+"""Keys one after the other: each has its effect before the next one finds its place."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from textual.app import App
+from textual.events import Event, Key
+from textual.widget import Widget
+
+#: Seconds after which a key that nobody reports on is taken for done.
+LOST = 0.2
+
+
+class KeyOrderApp(App[None]):
+    """An app that a burst of keys does not confuse.
+
+    Textual sends each key to what has the focus when it comes in, before the keys ahead of it had
+    their effect: on a slow line, or pasted, `/done` would not be a filter but the keys d, o, n, e.
+    """
+
+    def __init__(self) -> None:
+        """Wait for no key."""
+        super().__init__()
+        self._waiting: deque[Key] = deque()
+        self._on_its_way: Key | None = None
+
+    async def on_event(self, event: Event) -> None:
+        """Send a key on its way when the one before it is done."""
+        if isinstance(event, Key) and not event.is_forwarded:
+            self._waiting.append(event)
+            if self._on_its_way is None:
+                await self._send_next()
+            return
+        await super().on_event(event)
+        if isinstance(event, Key) and event is self._on_its_way:
+            # It bubbled up to here, and what is bound to it was run.
+            self._settle(self.focused, event)
+
+    async def _send_next(self) -> None:
+        if self._on_its_way is not None or not self._waiting:
+            return
+        key = self._on_its_way = self._waiting.popleft()
+        target = self.focused or self.screen
+        await super().on_event(key)
+        if not key.is_forwarded:
+            self._done(key)
+            return
+        target.call_later(self._heard, target, key)
+        self.set_timer(LOST, lambda: self._done(key))
+
+    def _heard(self, target: Widget, key: Key) -> None:
+        """Go on after a key that its target kept; others bubble up."""
+        if key._stop_propagation:
+            self._settle(target, key)
+
+    def _settle(self, target: Widget | None, key: Key) -> None:
+        """Let what a widget says because of the key be heard, by itself and by its screen."""
+        screen = self.screen
+
+        def said() -> None:
+            screen.call_later(self._done, key)
+
+        (target or screen).call_later(said)
+
+    def _done(self, event: Event) -> None:
+        if event is self._on_its_way:
+            self._on_its_way = None
+            if self._waiting:
+                self.call_next(self._send_next)

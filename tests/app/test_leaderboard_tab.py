@@ -1,0 +1,76 @@
+"""The leaderboard of a run: what the engine ranks, in words, and why where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from engine.leaderboard import leaderboard
+from engine.store.reader import RunReader
+from oracle_tui.app import OracleApp
+from oracle_tui.deeper import Board, board_of
+from oracle_tui.formats import signed
+from oracle_tui.screens.run import RunScreen
+from oracle_tui.widgets.leaderboard import board_lines
+from tests.app.conftest import MakeRun
+from tests.app.waiting import settled, until
+
+
+def board(path: object, outcome: str = "best_test_acc") -> Board:
+    with RunReader(path) as reader:  # type: ignore[arg-type]
+        return board_of(reader.config, reader.rows, outcome)
+
+
+@pytest.mark.parametrize("width", [76, 116])
+def test_every_score_has_its_tau_interval_regret_and_cost(make_run: MakeRun, width: int) -> None:
+    path = make_run("done")
+    with RunReader(path) as reader:
+        expected = leaderboard(reader.config, reader.rows)
+    found = board(path)
+    lines = board_lines(found, width).plain.split("\n")
+    assert list(found.standings) == expected
+    for one, line in zip(expected, lines[3:], strict=False):
+        assert line.startswith(one.title[:10])
+        assert f"{signed(one.tau, 2)} n=45" in line
+        assert f"{signed(one.tau_lower, 2)} to {signed(one.tau_upper, 2)}" in line
+        assert f"{one.regret:.4f}" in line
+        assert len(line) <= width
+    assert ("├" in "".join(lines)) == (width > 100)
+
+
+def test_another_outcome_is_another_board(make_run: MakeRun) -> None:
+    path = make_run("done")
+    loss = board(path, "best_test_loss")
+    assert loss.standings[0].outcome == "best_test_loss"
+    assert "best test loss" in board_lines(loss, 76).plain
+
+
+@pytest.mark.parametrize(("done", "says"), [(0, "0 finished candidates"), (2, "2 finished")])
+def test_too_few_rows_say_what_is_missing(make_run: MakeRun, done: int, says: str) -> None:
+    words = board_lines(board(make_run("stopped", done=done)), 76).plain
+    assert says in words
+    assert "at least 3" in words
+
+
+def test_a_config_that_says_nothing_has_no_board(make_run: MakeRun) -> None:
+    with RunReader(make_run("done")) as reader:
+        found = board_of({"run_id": "x"}, reader.rows, "best_test_acc")
+    assert board_lines(found, 76).plain.startswith("No leaderboard: the run does not say")
+
+
+async def test_the_tab_follows_the_outcome(
+    make_app: Callable[..., OracleApp], make_run: MakeRun
+) -> None:
+    app = make_app(make_run("done"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, RunScreen), "the run")
+        await settled(pilot)
+        await pilot.press("3")
+
+        def words() -> str:
+            return str(app.screen.query_one("#leaderboard-words").content)  # type: ignore[attr-defined]
+
+        await until(pilot, lambda: "best test accuracy" in words(), "the board")
+        await pilot.press("v", "down", "enter")
+        await until(pilot, lambda: "best test accuracy" not in words(), "another board")
