@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
+from engine.facts import facts_of
 from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
 from engine.shards import Shard, share
@@ -52,7 +53,7 @@ def create_run(
     name = run_name(spec) + ("" if shard is None else f"-shard-{shard[0]}-of-{shard[1]}")
     folder = free_folder(runs_folder, name)
     config = run_config(spec, folder.name, device, criteria)
-    RunWriter.create(folder, config | placed(spec, executor, shard))
+    _create(folder, config | placed(spec, executor, shard))
     return folder
 
 
@@ -75,8 +76,14 @@ def create_pair(
     for wiring, folder in folders.items():
         config = run_config(specs[wiring], folder.name, device, criteria)
         config |= placed(specs[wiring], executor, None)
-        RunWriter.create(folder, {**config, "wiring_pair": pair})
+        _create(folder, {**config, "wiring_pair": pair})
     return tuple(folders.values())
+
+
+def _create(folder: Path, config: dict[str, Any]) -> None:
+    """Makes the run; listings can say what it studies before its engine has begun."""
+    known = {"id": folder.name, **facts_of(config).columns}
+    RunWriter.create(folder, config, known | {key: config[key] for key in ("device", "created")})
 
 
 def free_folder(runs_folder: Path, name: str) -> Path:

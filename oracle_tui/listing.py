@@ -111,8 +111,8 @@ def _row(listing: RunListing, example: bool = False) -> RunRow:
     return RunRow(
         id=escape(listing.id),
         path=Path(listing.path),
-        model=text("model"),
-        dataset=text("dataset"),
+        model=_last_part(text("model")),
+        dataset=_last_part(text("dataset")),
         layers=text("layers"),
         ratio=text("ratio"),
         status=listing.status,
@@ -124,6 +124,11 @@ def _row(listing: RunListing, example: bool = False) -> RunRow:
         example=example,
         error=escape(listing.error or ""),
     )
+
+
+def _last_part(name: str) -> str:
+    """Return the end of the name of a model or data set that is a file: there is little room."""
+    return name.rpartition("/")[2]
 
 
 def _seconds(created: object) -> float | None:

@@ -24,7 +24,7 @@ from engine.store.table import RunTable
 from engine.store.text import printable
 
 
-def create_run(folder: Path, config: dict[str, Any]) -> None:
+def create_run(folder: Path, config: dict[str, Any], summary: dict[str, Any]) -> None:
     """Make a run folder; see `RunWriter.create`.
 
     Raises:
@@ -43,7 +43,8 @@ def create_run(folder: Path, config: dict[str, Any]) -> None:
             f"{what}: the learning curves of {layout.n_total} rows over {layout.epochs} "
             "epochs do not fit a run file; choose fewer candidates or repeats."
         )
-    image = build_image(RunTable(layout, 1), RunState(config, "queued", "", 0, {}), compress=False)
+    state = RunState(config, "queued", "", 0, summary)
+    image = build_image(RunTable(layout, 1), state, compress=False)
     if os.path.lexists(folder):
         raise UsageError(f"{what} exists already; choose another name.")
     making = folder.with_name(f".making-{folder.name}-{os.getpid()}")

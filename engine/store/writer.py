@@ -76,15 +76,22 @@ class RunWriter:
     # -- making and opening ---------------------------------------------------------------------
 
     @classmethod
-    def create(cls, folder: Path, config: dict[str, Any]) -> None:
+    def create(
+        cls, folder: Path, config: dict[str, Any], summary: dict[str, Any] | None = None
+    ) -> None:
         """Make a run folder with a published file that has status queued and no rows.
 
         The folder appears whole or not at all.
 
+        Args:
+            folder: the run folder.
+            config: the run's config.
+            summary: the scalars that listings show until the first publish.
+
         Raises:
             UsageError: it exists, cannot be written, or the config is not one of a run.
         """
-        create_run(folder, config)
+        create_run(folder, config, summary or {})
 
     @classmethod
     def open(

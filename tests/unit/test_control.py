@@ -9,6 +9,7 @@ from engine.entries import read_entries
 from engine.errors import UsageError
 from engine.presets import QUICK
 from engine.spec import StudySpec
+from engine.store.listing import list_runs
 from engine.store.reader import RunReader
 
 
@@ -67,3 +68,17 @@ def test_a_pair_differs_in_the_wiring_alone_and_is_named_in_both(tmp_path):
     assert specs == [QUICK.spec, QUICK.spec.with_(wiring="released")]
     pair = {"correct": correct.name, "released": released.name}
     assert all(RunReader(run).config["wiring_pair"] == pair for run in (correct, released))
+
+
+def test_a_queued_run_is_listed_with_what_it_studies(tmp_path):
+    run = create_run(tmp_path, read_entries({"ratio": "0.2"}))
+    (listed,) = list_runs(tmp_path)
+    assert listed.status == "queued"
+    found = {key: listed.summary[key] for key in ("id", "model", "dataset", "layers", "ratio")}
+    assert found == {
+        "id": run.name,
+        "model": "lenet5-mini",
+        "dataset": "mnist-5k",
+        "layers": "conv1",
+        "ratio": "0.2",
+    }
