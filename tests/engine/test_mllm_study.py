@@ -103,6 +103,6 @@ def test_thirty_candidates_of_tiny_llava(tmp_path, shared_cache):
     assert told["base_test_acc"] > 0.75
     rows = table(tmp_path / told["id"]).groupby("candidate").mean(numeric_only=True)
     # Pruning hurts, by how much depends on the candidate, and retraining heals.
-    assert rows["pruned_train_loss"].min() > 2 * rows["last_test_loss"].median()
+    assert rows["pruned_train_loss"].median() > 2 * rows["last_test_loss"].median()
     assert rows["pruned_train_loss"].std() > 0.2
     assert rows["best_test_acc"].max() > 0.7
