@@ -36,7 +36,7 @@ from engine.work.packs import (
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import masked_scores, pruned_scores
 from engine.work.session import Session
-from engine.work.study_data import require_memory, study_data
+from engine.work.study_data import libraries_of, require_memory, study_data
 from engine.work.surgery import SlicePlan, candidate_states, l1_selection
 
 # The filters a candidate loses, one tuple per pruned layer; of single weights, the records of its
@@ -234,7 +234,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         "base_test_loss": base.test_loss,
         "base_train_loss": base.train_loss,
         "l1_pruned": [list(layer) for layer in bench.l1_choice()],
-        "environment": environment(device, threads, kind),
+        "environment": environment(device, threads, kind) | libraries_of(spec),
     }
     return bench
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 
 import torch
 
@@ -23,6 +24,12 @@ def require_memory(spec: StudySpec, data: ImageData, device: torch.device) -> No
 
         assert isinstance(data, DialogueData)
         require_training_room(spec, source_of(spec.model_info), data, device)
+
+
+def libraries_of(spec: StudySpec) -> dict[str, str]:
+    """Returns the versions of the libraries that only some models are made of."""
+    names = ("transformers", "peft") if spec.tuning.lora else ("transformers",)
+    return {name: version(name) for name in names if spec.dataset_info.asks}
 
 
 def study_data(
