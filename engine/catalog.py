@@ -86,6 +86,17 @@ DATASETS: Mapping[str, DatasetInfo] = {
             "your folder with its train/ and val/, named by ORACLE_TUI_IMAGENET",
             crops=True,
         ),
+        DatasetInfo(
+            "fashion-qa",
+            "Fashion-QA, questions about Fashion-MNIST",
+            10,
+            1,
+            6_000,
+            2_000,
+            *_FASHION,
+            "generated; its images are Fashion-MNIST's",
+            asks=True,
+        ),
     )
 }
 

@@ -24,11 +24,13 @@ from engine.model_info import ModelInfo
 
 # Raise it when a change of code changes what is found in a model.
 _VERSION = 2
-_LIBRARIES = ("torch", "torchvision", "timm", "torch-pruning")
+_LIBRARIES = ("torch", "torchvision", "timm", "torch-pruning", "transformers")
 _SECONDS = 900
 _LOOK_SECONDS = 0.2
 _LONGEST_ANSWER = 8 << 20
 _SIZED = re.compile(r"(?P<base>.+)@(?P<size>\d{1,4})")
+# A vision-language model: a folder in the layout of Hugging Face's hub, or a name there.
+_HUB = re.compile(r"(?P<kind>hf|hf\+code):(?P<place>\S.*)", re.IGNORECASE)
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
 
 _known: dict[str, ModelInfo] = {}
@@ -38,12 +40,13 @@ _refused: dict[str, str] = {}
 def is_outside_catalog(name: str) -> bool:
     """Whether a name is written as those of models outside the catalog are.
 
-    They are `timm:NAME`, `torchvision:NAME`, `FILE.py:NAME`, and any model at another input size,
-    `NAME@SIZE`.
+    They are `timm:NAME`, `torchvision:NAME`, `hf:NAME`, `FILE.py:NAME`, and any model at another
+    input size, `NAME@SIZE`.
     """
     name = name.strip()
     return (
         name.lower().startswith(("timm:", "torchvision:"))
+        or split_hub(name) is not None
         or _FILE.fullmatch(split_size(name)[0]) is not None
         or _SIZED.fullmatch(name) is not None
     )
@@ -61,6 +64,20 @@ def split_file(name: str) -> tuple[Path, str] | None:
     return (Path(found["path"]).expanduser().absolute(), found["attribute"]) if found else None
 
 
+def split_hub(name: str) -> tuple[str, bool] | None:
+    """Splits `hf:PLACE` into the absolute folder or the hub's name, and whether its code may run.
+
+    `hf+code:PLACE` says so. Returns None for other names.
+    """
+    found = _HUB.fullmatch(name.strip())
+    if found is None:
+        return None
+    place = found["place"].strip()
+    if Path(place).expanduser().is_dir() or place.startswith(("/", "~", ".")):
+        place = str(Path(place).expanduser().absolute())
+    return place, found["kind"].lower() != "hf"
+
+
 def digest_of(path: Path) -> str:
     """Returns a name for the content of a person's model file; raises UsageError."""
     try:
@@ -73,7 +90,10 @@ def look_up(name: str) -> ModelInfo | None:
     """Returns what was found in a model earlier, or None. Runs nothing of the model's."""
     name = _in_full(name)
     file = split_file(name)
-    if name in _known and (file is None or _known[name].digest == digest_of(file[0])):
+    unchanged = split_hub(name) is None and (
+        file is None or (name in _known and _known[name].digest == digest_of(file[0]))
+    )
+    if name in _known and unchanged:
         return _known[name]
     path = _cache_file(name)
     try:
@@ -119,6 +139,9 @@ def describe(name: str, wanted: Callable[[], bool] = lambda: True) -> ModelInfo:
 
 def _in_full(name: str) -> str:
     """Returns the name under which a model is known: a file's with its absolute path."""
+    hub = split_hub(name)
+    if hub is not None:
+        return f"{'hf+code' if hub[1] else 'hf'}:{hub[0]}"
     base, size = split_size(name)
     file = split_file(base)
     if file is not None:
@@ -176,8 +199,18 @@ def _cache_file(name: str) -> Path:
     file = split_file(name)
     if file is not None:
         determines.append(digest_of(file[0]))
+    determines += _files_of_hub_folder(name)
     key = hashlib.blake2b("\n".join(determines).encode(), digest_size=10).hexdigest()
     return cache_folder() / "models" / f"{key}.json"
+
+
+def _files_of_hub_folder(name: str) -> list[str]:
+    """Returns what tells a changed folder from the one that was looked into; weights are large."""
+    hub = split_hub(name)
+    if hub is None or not Path(hub[0]).is_dir():
+        return []
+    stats = [(path.name, path.stat()) for path in sorted(Path(hub[0]).iterdir())]
+    return [f"{file} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
 
 
 def _keep(name: str, facts: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ from engine.recipe import Recipe
 from engine.recipe_text import changed
 from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
-from engine.spec import SpecError, StudySpec
+from engine.spec import ANSWERING, SpecError, StudySpec
+from engine.tuning import FULL, read_tuning
 from engine.weights import read_weights
 
 # Entries in the order of the form; the command line has a flag for each.
@@ -48,6 +49,7 @@ OPTIONS = (
     "tune",
     "granularity",
     "scope",
+    "tuning",
 )
 
 
@@ -116,9 +118,11 @@ def _read(
     # A preset's layers, ratios and recipes are those of its model; another model brings its own.
     if base is not None and base.model != model.name:
         base = None
-    dataset = take(
-        "dataset", named_dataset, (preset.spec.dataset_info if preset else find_dataset("mnist-5k"))
-    )
+    answers = model.family == ANSWERING
+    usual = find_dataset("fashion-qa" if answers else "mnist-5k")
+    if preset and preset.spec.dataset_info.asks == answers:
+        usual = preset.spec.dataset_info
+    dataset = take("dataset", named_dataset, usual)
     default_layers = base.layers if base else tuple(_layers(model, _usual(model)))
     named: Named = take("layers", lambda text: _layers(model, text), dict.fromkeys(default_layers))
     layers = tuple(named)
@@ -160,8 +164,8 @@ def _read(
         lambda text: read_scores(text, model.family, own_scores, of_weights=masked),
         base.scores if base else BASE_SCORES,
     )
-    usual = ("l1",) if masked else ()
-    search = take("search", _searches, base.search if base and same_space else usual)
+    usual_search = ("l1",) if masked else ()
+    search = take("search", _searches, base.search if base and same_space else usual_search)
     tuned = take("tune", _yes, False)
     weights = take(
         "weights",
@@ -170,6 +174,7 @@ def _read(
     )
     if tuned and not typed["weights"]:
         problems.append(SpecError("weights", "--tune needs --weights, which it trains on from."))
+    tuning = take("tuning", read_tuning, base.tuning if base else FULL)
     if problems:
         return problems, None
     try:
@@ -191,6 +196,7 @@ def _read(
             weights=weights,
             granularity=granularity,
             scope=typed["scope"].lower() or (base.scope if base and same_space else "layer"),
+            tuning=tuning,
             precision=typed["precision"].lower() or (base.precision if base else "float32"),
         )
     except SpecError as error:

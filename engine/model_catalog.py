@@ -27,6 +27,18 @@ from engine.recipe import (
 
 FACTS_FILE = "models.json"
 
+# Vision-language models, for which the protocol has no recipe: AdamW, as LLaVA was tuned.
+DIALOGUE_PRETRAIN = Recipe(
+    16, 1.5e-3, weight_decay=0.05, batch_size=64, optimiser="adamw", schedule="cosine", warmup=1,
+    clip=1.0,
+)  # fmt: skip
+DIALOGUE_RETRAIN = replace(DIALOGUE_PRETRAIN, epochs=2, learning_rate=1e-3, warmup=0)
+# As LLaVA 1.5 was tuned. What comes with its weights is not trained before it is pruned, and this
+# stands where a spec needs a recipe for that.
+DIALOGUE_TUNE = Recipe(
+    1, 2e-5, weight_decay=0.0, batch_size=16, optimiser="adamw", schedule="cosine", clip=1.0
+)
+
 # What the protocol prunes: the first convolution of every block; of blocks with three, also the
 # second, and the stem.
 _FIRST_CONVS = "layer*.conv1"
@@ -83,6 +95,8 @@ def uncounted() -> Iterator[ModelInfo]:
         ("vit-b16-timm", "ViT-B/16 (timm)", "timm", "vit_base_patch16_224"),
     ):
         yield _other(name, title, family, source, 224, (VIT_PRETRAIN, VIT_RETRAIN), "*")
+    recipes = DIALOGUE_PRETRAIN, DIALOGUE_RETRAIN
+    yield _other("tiny-llava", "Tiny-LLaVA", "mllm", "tiny-llava", 28, recipes, "*")
 
 
 def with_facts(info: ModelInfo, facts: Mapping[str, Any]) -> ModelInfo:

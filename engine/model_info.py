@@ -31,7 +31,8 @@ class LayerInfo:
         name: The layer's name in the model; of several, that of the first in the forward pass.
         filters: How many filters (neurons, heads, ...) there are to choose from.
         kind: What one of them is: "filters", "groups" (of a grouped convolution), "neurons" (of a
-            linear layer), "heads" (of attention) or "dimensions" (of a transformer's embedding).
+            linear layer), "heads" (of attention), "head groups" (that share keys and values) or
+            "dimensions" (of a transformer's embedding).
         members: The other layers that lose their filters along with it.
         weights: How many single weights the layer and its members have, without biases and norms;
             0 where nobody has counted.

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from engine import protocol
+from engine.catalog import find_model
 from engine.errors import UsageError
+from engine.model_catalog import DIALOGUE_PRETRAIN, DIALOGUE_RETRAIN
 from engine.protocol import Draft, lenet, quick_twin, ten_percent
 from engine.recipe import LENET_PRETRAIN, LENET_RETRAIN
 from engine.spec import StudySpec
@@ -63,6 +65,23 @@ QUICK = Preset(
             repeats=1,
             pretrain=LENET_PRETRAIN.lasting(15),
             retrain=LENET_RETRAIN.lasting(6),
+        ),
+    ),
+)
+
+TINY_LLAVA = Preset(
+    "mllm/tiny-llava",
+    "32 candidates of Tiny-LLaVA at .5 of all heads and neurons, on questions about Fashion-MNIST",
+    (
+        StudySpec(
+            model="tiny-llava",
+            dataset="fashion-qa",
+            layers=tuple(layer.name for layer in find_model("tiny-llava").layers),
+            ratios=(0.5,) * len(find_model("tiny-llava").layers),
+            candidates=32,
+            repeats=2,
+            pretrain=DIALOGUE_PRETRAIN,
+            retrain=DIALOGUE_RETRAIN,
         ),
     ),
 )
@@ -130,7 +149,7 @@ def _title(draft: Draft) -> str:
 
 
 def _sorted_out() -> tuple[dict[str, Preset], dict[str, Waiting]]:
-    ready, waiting = {QUICK.name: QUICK}, {}
+    ready, waiting = {QUICK.name: QUICK, TINY_LLAVA.name: TINY_LLAVA}, {}
     known: dict[Draft, StudySpec] = {}
     for name, title, drafts in _all():
         missing = []

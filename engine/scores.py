@@ -17,7 +17,9 @@ from engine.errors import UsageError
 BASE_SCORES = ("pruned_train_loss", "pruned_train_acc")
 
 # Families of models without BatchNorm: what reads its scale has nothing to read there.
-_WITHOUT_BATCHNORM = frozenset({"lenet"})
+_WITHOUT_BATCHNORM = frozenset({"lenet", "mllm"})
+# Families that answer questions: scores computed from images and their labels do not exist there.
+_ANSWERING = frozenset({"mllm"})
 
 # A name as the run file can hold it; a researcher's own file adds the digest of its content.
 _WELL_FORMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,63})(@[0-9a-f]{12})?\Z")
@@ -34,6 +36,7 @@ class ScoreInfo:
         low_is_good: Whether a low value should mean a good network after retraining.
         needs: What it is computed from, in words.
         needs_batchnorm: Whether it exists only for networks with BatchNorm.
+        needs_labels: Whether it exists only for networks that classify images.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ScoreInfo:
     low_is_good: bool
     needs: str
     needs_batchnorm: bool = False
+    needs_labels: bool = False
 
 
 _IMAGES = "the whole train set"
@@ -69,11 +73,29 @@ SCORES: Mapping[str, ScoreInfo] = {
         ScoreInfo("fpgm", "FPGM, distance to the other filters", True, _WEIGHTS),
         ScoreInfo("bn_scale", "BatchNorm scale", True, "the BatchNorm after each layer", True),
         ScoreInfo("lamp", "LAMP", True, _WEIGHTS),
-        ScoreInfo("taylor", "Taylor, first order", True, _GRADIENT),
-        ScoreInfo("hessian", "Hessian diagonal (OBD)", True, "curvature on 1,024 train images"),
-        ScoreInfo("fisher", "Empirical Fisher diagonal", True, "gradients of 1,024 train images"),
-        ScoreInfo("snip", "SNIP, connection sensitivity", True, _GRADIENT),
-        ScoreInfo("grasp", "GraSP, gradient flow", False, "curvature on 1,024 train images"),
+        ScoreInfo("taylor", "Taylor, first order", True, _GRADIENT, needs_labels=True),
+        ScoreInfo(
+            "hessian",
+            "Hessian diagonal (OBD)",
+            True,
+            "curvature on 1,024 train images",
+            needs_labels=True,
+        ),
+        ScoreInfo(
+            "fisher",
+            "Empirical Fisher diagonal",
+            True,
+            "gradients of 1,024 train images",
+            needs_labels=True,
+        ),
+        ScoreInfo("snip", "SNIP, connection sensitivity", True, _GRADIENT, needs_labels=True),
+        ScoreInfo(
+            "grasp",
+            "GraSP, gradient flow",
+            False,
+            "curvature on 1,024 train images",
+            needs_labels=True,
+        ),
         ScoreInfo("random", "Random", True, "the seed"),
         ScoreInfo(
             "short_retrain_acc_1", "Test accuracy after 1 epoch", False, "a retraining of 1 epoch"
@@ -136,7 +158,15 @@ def why_not_of_weights(score: str) -> str:
 
 def applies(info: ScoreInfo, family: str) -> bool:
     """Tells whether a score exists for models of a family."""
-    return not (info.needs_batchnorm and family in _WITHOUT_BATCHNORM)
+    return not (
+        (info.needs_batchnorm and family in _WITHOUT_BATCHNORM)
+        or (info.needs_labels and family in _ANSWERING)
+    )
+
+
+def lacks(info: ScoreInfo) -> str:
+    """Returns what a score needs that a model lacks for which it does not exist."""
+    return "labels of images" if info.needs_labels else "BatchNorm"
 
 
 def read_scores(
@@ -171,7 +201,7 @@ def read_scores(
         known = part if "@" in part and is_well_formed(part) else name
         info = find_score(known)
         if info is not None and not applies(info, family):
-            raise UsageError(f"{known} needs BatchNorm, which this model does not have.")
+            raise UsageError(f"{known} needs {lacks(info)}, which this model does not have.")
         if info is None and known not in others and "@" not in known:
             near = difflib.get_close_matches(known, [*SCORES, *others], n=1)
             hint = f"did you mean {near[0]}?" if near else "see `oracle-tui scores`."

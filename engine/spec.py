@@ -22,10 +22,12 @@ from engine.scores import (
     column_of,
     find_score,
     is_well_formed,
+    lacks,
     retraining_epochs,
     why_not_of_weights,
 )
 from engine.space import CandidateSpace, candidate_space, pruned_count
+from engine.tuning import FULL, Tuning
 from engine.weights import Weights, require_offered
 
 WIRINGS = ("correct", "released")
@@ -39,6 +41,8 @@ MAX_SCORES = 32
 # Ways to look for a lower loss than the sample's; each adds one candidate to it. "l1" adds the
 # weights of smallest magnitude, which no sample of masks has.
 SEARCHES = ("greedy", "swap", "l1")
+# The family of models that answer questions about images.
+ANSWERING = "mllm"
 _MOST_ENTRIES, _DEEPEST, _LONGEST_TEXT = 4096, 8, 256
 
 
@@ -80,6 +84,7 @@ class StudySpec:
         facts: The model's facts where it is none of the catalog's, so that the spec says all that
             a reader needs on any machine. Looked up where not given; None for the catalog's.
         data_facts: The data set's likewise, where it is none of the catalog's.
+        tuning: What of a vision-language model is trained, and what it is scored on.
     """
 
     model: str
@@ -100,6 +105,7 @@ class StudySpec:
     weights: Weights | None = None
     granularity: str = "filters"
     scope: str = "layer"
+    tuning: Tuning = FULL
 
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
@@ -118,6 +124,16 @@ class StudySpec:
                 "dataset",
                 f"{info.title} takes images of {info.channels} channel(s); "
                 f"{data.title} has {data.channels}.",
+            )
+        if data.asks != (info.family == ANSWERING):
+            raise SpecError("dataset", _other_data(info, data))
+        if info.family != ANSWERING and self.tuning != FULL:
+            raise SpecError("tuning", f"{info.title} has no tuning; it is for models that answer.")
+        if info.family == ANSWERING and self.masked:
+            raise SpecError("granularity", f"Single weights of {info.title} cannot be pruned yet.")
+        if self.tuning.scored > data.train_images:
+            raise SpecError(
+                "tuning", f"There are only {data.train_images:,} dialogues to score on."
             )
         if not self.layers:
             raise SpecError("layers", f"Name at least one layer of {info.name} to prune.")
@@ -167,7 +183,8 @@ class StudySpec:
     @property
     def pretrains(self) -> bool:
         """Whether the base network is trained, and not taken as it is given."""
-        return self.weights is None or self.weights.tuned
+        released = self.facts is not None and self.facts.family == ANSWERING
+        return not released and (self.weights is None or self.weights.tuned)
 
     @property
     def space(self) -> CandidateSpace | MaskSpace:
@@ -261,6 +278,7 @@ class StudySpec:
             **({"weights": self.weights.to_json()} if self.weights else {}),
             **({"granularity": self.granularity} if self.masked else {}),
             **({"scope": self.scope} if self.scope != "layer" else {}),
+            **({"tuning": self.tuning.to_json()} if self.tuning != FULL else {}),
         }
 
     @classmethod
@@ -296,6 +314,7 @@ class StudySpec:
                 weights=None if weights is None else Weights.from_json(weights),
                 granularity=str(fields.pop("granularity", "filters")),
                 scope=str(fields.pop("scope", "layer")),
+                tuning=Tuning.from_json(fields.pop("tuning", {})),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"This is not a study's spec: {error!r}.") from error
@@ -344,7 +363,9 @@ class StudySpec:
                 raise SpecError("scores", f"{score[:80]!r} cannot be the name of a score.")
             known = find_score(score)
             if known is not None and not applies(known, info.family):
-                raise SpecError("scores", f"{score} needs BatchNorm, which {info.title} lacks.")
+                raise SpecError(
+                    "scores", f"{score} needs {lacks(known)}, which {info.title} lacks."
+                )
             if self.masked and (why := why_not_of_weights(score)):
                 raise SpecError("scores", f"{score} is not for single weights: {why}.")
             epochs = retraining_epochs(score)
@@ -391,6 +412,15 @@ class StudySpec:
         filters = tuple(info.layer(layer).filters for layer in self.layers)
         pruned = tuple(map(pruned_count, filters, self.ratios))
         return candidate_space(filters, pruned, self.candidates, self.seed)
+
+
+def _other_data(info: ModelInfo, data: DatasetInfo) -> str:
+    if data.asks:
+        return f"{info.title} does not answer questions as {data.title} asks; choose another set."
+    return (
+        f"{info.title} answers questions about images and {data.title} asks none; choose "
+        "fashion-qa, or a file of your own."
+    )
 
 
 def _require_modest(value: object, depth: int = 0) -> None:

@@ -151,6 +151,12 @@ _TEXTS: Mapping[str, EntryText] = {
         "Of single weights: the ratio is that of each layer, or of all of them together.",
         SWEPT,
     ),
+    "tuning": EntryText(
+        "Tuning",
+        "full, or lora=8,checkpointing",
+        "What of a vision-language model is trained, and what it is scored on: lora=RANK, alpha, "
+        "checkpointing, scored=N; see docs/mllm.md.",
+    ),
     "device": EntryText(
         "Device", "auto, cpu, cuda or cuda:0", "auto takes a free GPU, or else the CPU."
     ),
@@ -296,6 +302,7 @@ _ITEMS: Mapping[str, Callable[[ModelInfo | None], list[Item]]] = {
 _GROUPS = (
     ("quick", "Quick: minutes on a CPU, not the paper's numbers"),
     ("complexity", "Complexity: one thing changes, the rest stays"),
+    ("mllm", "Vision-language: questions about images"),
     ("paper", "Paper: the published studies, with their schedules"),
 )
 

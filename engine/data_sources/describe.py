@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 
+from engine.data_sources.dialogue_file import describe_dialogues
 from engine.data_sources.folder import describe_folder
 from engine.data_sources.info import DatasetInfo
 from engine.data_sources.names import DataName, parse
@@ -39,6 +40,8 @@ def describe_data(name: str) -> DatasetInfo:
         from engine.data_sources.npz import describe_npz
 
         facts = describe_npz(parsed)
+    elif parsed.kind == "llava":
+        facts = describe_dialogues(parsed)
     elif parsed.kind == "file":
         facts = _describe_file(parsed)
     else:

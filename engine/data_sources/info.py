@@ -34,6 +34,8 @@ class DatasetInfo:
         size: Height and width of its images; 0 where they differ.
         crops: Whether train images are random parts of the originals, resized and mirrored, as
             usual with ImageNet.
+        asks: Whether it asks questions about its images; then images are counted as often as they
+            are asked about.
         digest: Names the content of a set outside the catalog: its list of files, or its arrays.
     """
 
@@ -50,6 +52,7 @@ class DatasetInfo:
     size: int = 0
     crops: bool = False
     digest: str = ""
+    asks: bool = False
 
     @property
     def augmentation(self) -> str:
@@ -88,6 +91,7 @@ class DatasetInfo:
                 size=_count(told.get("size", 0), 0, _MAX_SIZE),
                 crops=_flag(told.get("crops", False)),
                 digest=_text(told.get("digest", "")),
+                asks=_flag(told.get("asks", False)),
             )
             if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
                 raise ValueError("mean and std do not fit the channels")

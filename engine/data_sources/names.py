@@ -15,6 +15,7 @@ OPTIONS = {
     "imagenet": ("classes", "images", "seed", "augment"),
     "npz": ("augment",),
     "file": (),
+    "llava": (),
 }
 _OPTION = r"[a-z]+=[A-Za-z0-9.]+"
 _WITH_OPTIONS = re.compile(rf"(?P<base>.+?)@(?P<options>{_OPTION}(?:,{_OPTION})*)")
@@ -27,9 +28,11 @@ class DataName:
     """A parsed name.
 
     Attributes:
-        kind: "folder", "imagenet", "npz" or "file" (a class in a person's Python file).
+        kind: "folder", "imagenet", "npz", "file" (a class in a person's Python file) or "llava"
+            (dialogues about images).
         path: Where it is; None for an ImageNet that is looked for.
-        attribute: The class in the file; "" for other kinds.
+        attribute: The class in the file, or the folder of the images that dialogues are about; ""
+            for other kinds.
         options: What stands behind the @.
     """
 
@@ -40,7 +43,9 @@ class DataName:
 
     def __str__(self) -> str:
         """Returns the name in full: absolute path, options in one order, no defaults."""
-        prefix = {"folder": "folder:", "imagenet": "imagenet:"}.get(self.kind, "")
+        prefix = {"folder": "folder:", "imagenet": "imagenet:", "llava": "llava:"}.get(
+            self.kind, ""
+        )
         base = "imagenet" if self.path is None else f"{prefix}{self.path}"
         base += f":{self.attribute}" if self.attribute else ""
         told = [
@@ -77,7 +82,7 @@ def is_outside(name: str) -> bool:
     """Whether a name is written as those of data sets outside the catalog are."""
     base = _base(name.strip())
     return (
-        base.lower().startswith(("folder:", "imagenet:"))
+        base.lower().startswith(("folder:", "imagenet:", "llava:"))
         or (base.lower() == "imagenet" and base != name.strip())
         or base.lower().endswith(".npz")
         or split_file(base) is not None
@@ -101,7 +106,9 @@ def parse(name: str) -> DataName:
         options[key] = value
     file = split_file(base)
     prefix, _, rest = base.partition(":")
-    if file is not None:
+    if prefix.lower() == "llava":
+        parsed = _dialogues(rest)
+    elif file is not None:
         parsed = DataName("file", file[0], file[1], options)
     elif prefix.lower() in ("folder", "imagenet"):
         path = Path(rest.strip()).expanduser().absolute() if rest.strip() else None
@@ -120,6 +127,16 @@ def parse(name: str) -> DataName:
             "link to it from a shorter path."
         )
     return parsed
+
+
+def _dialogues(rest: str) -> DataName:
+    """Reads `FILE.json` or `FILE.json:FOLDER`."""
+    end = rest.lower().find(".json:")
+    file, folder = (rest, "") if end < 0 else (rest[: end + 5], rest[end + 6 :])
+    if not file.strip():
+        raise UsageError("Name the file behind llava:, for example llava:train.json:images.")
+    images = str(Path(folder.strip()).expanduser().absolute()) if folder.strip() else ""
+    return DataName("llava", Path(file.strip()).expanduser().absolute(), images)
 
 
 def _base(name: str) -> str:

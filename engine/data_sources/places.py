@@ -21,6 +21,8 @@ ARCHIVE_NAMES: Mapping[str, str] = {
     "cifar10": "cifar-10-binary.tar.gz",
     "cifar100": "cifar-100-binary.tar.gz",
 }
+# Sets that ask questions about the images of another.
+IMAGES_OF: Mapping[str, str] = {"fashion-qa": "fashion-mnist"}
 IMAGENET = "imagenet"
 IMAGENET_VARIABLE = "ORACLE_TUI_IMAGENET"
 
@@ -32,6 +34,7 @@ def cache_of(name: str) -> Path:
 
 def places(name: str) -> list[Path]:
     """Returns where a set of the catalog is looked for, in this order."""
+    name = IMAGES_OF.get(name, name)
     if name in SHIPPED:
         return [shipped_folder() / name]
     if name == IMAGENET:

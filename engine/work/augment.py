@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def pretrain_draws(seed: int, epoch: int, count: int) -> Draws:
 
 def train_batches(
     data: ImageData, order: NDArray[np.int64], batch_size: int, draws: Draws | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Any, Tensor]]:
     """Yields the images and labels of consecutive batches, on the data's device.
 
     Args:
@@ -101,7 +101,7 @@ def train_batches(
     batches = torch.split(torch.from_numpy(order).to(images.device), batch_size)
     if draws is None or data.black is None:
         for batch in batches:
-            yield images[batch], labels[batch]
+            yield data.taken("train", batch)
         return
     if len(draws) != len(order):
         raise ValueError(f"{len(order)} images need as many draws, not {len(draws)}")

@@ -20,7 +20,7 @@ from engine.masks import MaskSpace
 from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.masking import Masking
 from engine.work.models import slice_plan
 from engine.work.needs import require_room, room_for_data
@@ -36,6 +36,7 @@ from engine.work.packs import (
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import masked_scores, pruned_scores
 from engine.work.session import Session
+from engine.work.study_data import libraries_of, require_memory, study_data
 from engine.work.surgery import SlicePlan, candidate_states, l1_selection
 
 # The filters a candidate loses, one tuple per pruned layer; of single weights, the records of its
@@ -147,6 +148,7 @@ class Bench:
             kind=self.kind,
             precision=spec.precision,
             masks=masks,
+            tuning=spec.tuning,
         )
 
     def l1_choice(self) -> Pruned:
@@ -185,21 +187,15 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         session.say(note=line)
         session.checkpoint()
 
-    require_room(spec, device, threads)
+    if not spec.dataset_info.asks:
+        require_room(spec, device, threads)
 
     def decoded(done: int, total: int) -> None:
         session.say(stage_done=done, stage_total=total, stage_unit="images")
         session.checkpoint()
 
-    model = spec.model_info
-    data = load_dataset(
-        spec.dataset_info,
-        size=model.size,
-        channels=model.channels,
-        progress=told,
-        count=decoded,
-        room=room_for_data(device),
-    ).to(device)
+    data = study_data(spec, progress=told, count=decoded, room=room_for_data(device)).to(device)
+    require_memory(spec, data, device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)
     if pack_kind(spec.model_info, {}, data, spec.precision) == "fused":
@@ -238,7 +234,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         "base_test_loss": base.test_loss,
         "base_train_loss": base.train_loss,
         "l1_pruned": [list(layer) for layer in bench.l1_choice()],
-        "environment": environment(device, threads, kind),
+        "environment": environment(device, threads, kind) | libraries_of(spec),
     }
     return bench
 

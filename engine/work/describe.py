@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from engine.catalog import MODELS
-from engine.described import digest_of, split_file, split_size
+from engine.described import digest_of, split_file, split_hub, split_size
 from engine.errors import UsageError
 from engine.model_info import CLASSES, CostTerm, LayerInfo, ModelInfo, pick
 from engine.recipe import IMAGENET_PRETRAIN, RESNET18_RETRAIN
 from engine.work.models import family_of
 from engine.work.models.from_file import named_in_file
 from engine.work.models.libraries import default_size
+from engine.work.models.vision_language import hub_facts
 from engine.work.surgery import (
     LayerPlan,
     SlicePlan,
@@ -88,6 +90,8 @@ def _named(name: str) -> ModelInfo:
         channels = int(getattr(made, "channels", 3))
         title = f"{file[1]} of {file[0].name}"
         return _facts(name, title, "file", base, channels, side, digest_of(file[0]))
+    if split_hub(name) is not None:
+        return hub_facts(name)
     family, _, source = base.partition(":")
     if source:
         side = size or default_size(family, source)
@@ -132,13 +136,14 @@ def _randomised(network: nn.Module) -> nn.Module:
 def _check_answers(info: ModelInfo, network: nn.Module) -> None:
     try:
         with torch.no_grad():
-            logits = network(torch.zeros(_TRIED_IMAGES, info.channels, info.size, info.size))
+            logits = network(family_of(info).example(info, _TRIED_IMAGES))
     except Exception as error:  # whatever a model's forward raises
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
             f"{info.name} does not take {info.channels} x {info.size} x {info.size} images: {why}"
         ) from error
-    if not isinstance(logits, Tensor) or logits.shape != (_TRIED_IMAGES, _CLASSES):
+    shape = family_of(info).answers(_CLASSES, _TRIED_IMAGES)
+    if not isinstance(logits, Tensor) or shape not in (None, logits.shape):
         raise UsageError(f"{info.name} gives no logits of shape (images, classes).")
 
 
@@ -148,7 +153,7 @@ def _tried(info: ModelInfo, network: nn.Module, plan: SlicePlan) -> SlicePlan:
     The images are small numbers of all signs: what the network makes of them is compared.
     """
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(_TRIED_IMAGES, info.channels, info.size, info.size, generator=generator)
+    images = family_of(info).example(info, _TRIED_IMAGES, generator)
     template = emptied(family_of(info).build(info, _CLASSES)).eval()
 
     def trouble(layers: Sequence[LayerPlan]) -> str:
@@ -167,7 +172,7 @@ def _tried(info: ModelInfo, network: nn.Module, plan: SlicePlan) -> SlicePlan:
     return SlicePlan(tuple(good), tuple(refused))
 
 
-def _trouble(network: nn.Module, template: nn.Module, plan: SlicePlan, images: Tensor) -> str:
+def _trouble(network: nn.Module, template: nn.Module, plan: SlicePlan, images: Any) -> str:
     """Says why the slim network is not the whole one without the filters; empty where it is."""
     state = network.state_dict()
     generator = torch.Generator().manual_seed(2)
@@ -290,7 +295,9 @@ def _watched(info: ModelInfo, network: nn.Module) -> tuple[dict[str, int], dict[
         uses[f"{name}.weight"] = uses.get(f"{name}.weight", 0) + times
 
     def attention_ran(name: str, module: nn.Module, tokens: int) -> None:
-        width = int(module.num_heads) * int(module.head_dim)  # type: ignore[arg-type]
+        queries = getattr(module, "q_proj", None)
+        heads = module.num_heads if queries is None else queries.out_features // module.head_dim
+        width = int(heads) * int(module.head_dim)  # type: ignore[arg-type]
         products[name] = products.get(name, 0) + 2 * tokens * tokens * width
         if hasattr(module, "in_proj_weight"):
             uses[f"{name}.in_proj_weight"] = uses.get(f"{name}.in_proj_weight", 0) + tokens
@@ -301,15 +308,20 @@ def _watched(info: ModelInfo, network: nn.Module) -> tuple[dict[str, int], dict[
             hooks.append(
                 module.register_forward_hook(lambda m, _, out, name=name: layer_ran(name, m, out))
             )
-        elif hasattr(module, "num_heads") and hasattr(module, "head_dim"):
+        elif hasattr(module, "head_dim") and (
+            hasattr(module, "num_heads") or hasattr(module, "q_proj")
+        ):
             hooks.append(
                 module.register_forward_pre_hook(
-                    lambda m, given, name=name: attention_ran(name, m, given[0].shape[1])
+                    lambda m, given, named, name=name: attention_ran(
+                        name, m, (given[0] if given else named["hidden_states"]).shape[1]
+                    ),
+                    with_kwargs=True,
                 )
             )
     try:
         with torch.no_grad():
-            network(torch.zeros(1, info.channels, info.size, info.size))
+            network(family_of(info).example(info, 1))
     finally:
         for hook in hooks:
             hook.remove()

@@ -17,7 +17,7 @@ from engine.estimate import (
     remember_rate_if_none,
     study_work,
 )
-from engine.spec import StudySpec
+from engine.spec import ANSWERING, StudySpec
 from engine.work.augment import batch_draws
 from engine.work.bench import pick_device
 from engine.work.datasets import ImageData
@@ -89,8 +89,9 @@ def _rate(spec: StudySpec, device: torch.device, threads: int) -> float:
         states = {name: torch.stack([tensor] * size) for name, tensor in state.items()}
         try:
             pack = make_pack(
-                info, states, data, recipe, threads=threads, kind=kind, precision=spec.precision
-            )
+                info, states, data, recipe, threads=threads, kind=kind, precision=spec.precision,
+                tuning=spec.tuning,
+            )  # fmt: skip
             for _ in range(2):  # the first warms up
                 _wait(device)
                 began = time.perf_counter()
@@ -109,6 +110,10 @@ def _random_data(spec: StudySpec, device: torch.device, count: int) -> ImageData
     info, data = spec.model_info, spec.dataset_info
     if count < 1:
         raise UsageError(f"{data.title} has no images.")
+    if info.family == ANSWERING:
+        from engine.work.mllm.loading import random_dialogues
+
+        return random_dialogues(info, count).to(device)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, info.channels, info.size, info.size, generator=generator)
     labels = torch.arange(count) % data.classes

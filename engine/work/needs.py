@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psutil
 import torch
@@ -16,7 +17,7 @@ from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.work.datasets import FOLDER_BYTES
 from engine.work.datasets.folder import SHARED_BYTES
-from engine.work.models import build_model
+from engine.work.models import build_model, family_of
 
 # Copies of the parameters that an optimiser keeps.
 _STATES = {"sgd": 1, "adamw": 2}
@@ -161,7 +162,7 @@ def _training(
     info = spec.model_info
     with torch.random.fork_rng(devices=[]):
         network = build_model(info, classes, kept)
-        images = torch.zeros(_IMAGES, info.channels, info.size, info.size)
+        images = family_of(info).example(info, _IMAGES)
     parameters = sum(p.nbytes for p in network.parameters())
     buffers = sum(b.nbytes for b in network.buffers())
     averages = 1 if recipe.ema else 0
@@ -175,13 +176,14 @@ def _training(
     )
 
 
-def activation_bytes(network: nn.Module, images: Tensor, *, bf16: bool = False) -> tuple[int, int]:
+def activation_bytes(network: nn.Module, images: Any, *, bf16: bool = False) -> tuple[int, int]:
     """Returns what a forward pass keeps for the backward one, and the largest piece of it.
 
     Memory is counted once, however many layers keep it; weights and the images are not counted.
     """
     known = {t.untyped_storage().data_ptr() for t in (*network.parameters(), *network.buffers())}
-    known.add(images.untyped_storage().data_ptr())
+    if isinstance(images, Tensor):
+        known.add(images.untyped_storage().data_ptr())
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -196,7 +198,8 @@ def activation_bytes(network: nn.Module, images: Tensor, *, bf16: bool = False) 
         saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
-        loss = functional.cross_entropy(network(images), torch.zeros(len(images)).long())
+        logits = network(images)
+        loss = functional.cross_entropy(logits, torch.zeros(len(logits)).long())
     # The graph is alive until here, so that no two pieces were at one place.
     assert loss.requires_grad
     return sum(kept.values()), max(kept.values(), default=0)

@@ -28,7 +28,7 @@ from engine.work.augment import pretrain_draws
 from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
 from engine.work.mixing import pretrain_mixes
-from engine.work.models import build_model
+from engine.work.models import build_model, family_of
 from engine.work.packs import Pack, make_pack, network_of
 from engine.work.tensor_files import load_tensors, save_tensors
 from engine.work.weights import given_state
@@ -115,6 +115,9 @@ def base_network(
         found = _load(path, spec, data, key, say)
         if found is not None:
             return found
+        if (released := family_of(spec.model_info).weights(spec.model_info)) is not None:
+            # They are in a folder of their own and not kept once more.
+            return _as_given(_new_pack(spec, released, data, threads), key)
         state = initial_state(spec, data.classes)
         if spec.weights is not None:
             state = given_state(spec, state, data.classes, say)

@@ -35,7 +35,7 @@ from engine.work.executors.base import (
 )
 from engine.work.executors.place import place_text
 from engine.work.session import Session
-from engine.work.sizing import PackSizer
+from engine.work.sizing import PackSizer, largest_pack
 
 # A chunk whose worker dies this often is what kills it.
 _ATTEMPTS = 3
@@ -80,7 +80,11 @@ class Retraining:
         """
         self._bench, self._executor = bench, executor
         self._writer, self._session = writer, session
-        self._sizer = sizer or PackSizer(executor.threads, bench.device.type)
+        self._sizer = sizer or PackSizer(
+            executor.threads,
+            bench.device.type,
+            largest_pack(bench.spec.model_info, bench.device.type),
+        )
         self._rate = _Rate()
         self._rows = writer.rows
         self._keys = self._key(self._rows["candidate"], self._rows["repeat"])

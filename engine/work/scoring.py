@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
+from engine.spec import ANSWERING
 from engine.work.datasets import ImageData
 from engine.work.masking import Masking
 from engine.work.models import network_of
@@ -78,6 +80,8 @@ def pruned_scores(
     tell = progress or (lambda done: None)
     base = {name: tensor.to("cpu") for name, tensor in base_state.items()}
     kept = [kept_by_layer(plan, layers, candidate) for candidate in candidates]
+    if info.family == ANSWERING:
+        return _answering_scores(info, base, plan, kept, wiring, data, threads, tell)
     kind = kind or pack_kind(info, {layer: len(some) for layer, some in kept[0].items()}, data)
     if kind == "fused" and len(layers) == 1:
         own = [one[layers[0]] for one in kept]
@@ -156,6 +160,23 @@ def masked_scores(
 
 def _told_from(tell: Callable[[int], None], start: int, done: int) -> None:
     tell(start + done)
+
+
+def _answering_scores(
+    info: ModelInfo,
+    base: State,
+    plan: SlicePlan,
+    kept: Sequence[Kept],
+    wiring: str,
+    data: ImageData,
+    *told: Any,
+) -> Evaluation:
+    from engine.work.mllm.samples import DialogueData
+    from engine.work.mllm.scores import dialogue_scores
+
+    assert isinstance(data, DialogueData)
+    readers = consumers_keep(base, plan, kept, wiring)
+    return dialogue_scores(info, base, plan, kept, readers, data, *told)
 
 
 def _solo_scores(

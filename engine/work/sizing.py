@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from engine.model_info import ModelInfo
+from engine.spec import ANSWERING
+
 _AIM_SECONDS = {"cpu": 4.0, "cuda": 20.0}
 _START_PER_THREAD = 1
 _CUDA_START = 32
 _LARGEST = 1024
+# Parameters of a model of which several fit into any memory.
+_SMALL = 5_000_000
+
+
+def largest_pack(info: ModelInfo, device_type: str) -> int:
+    """Returns how many candidates a pack may have: one of models that answer questions.
+
+    On a CPU small ones of them are trained side by side, as others are.
+    """
+    if info.family == ANSWERING and (device_type != "cpu" or info.count({})[1] > _SMALL):
+        return 1
+    return _LARGEST
 
 
 class PackSizer:
     """Starts small and grows towards packs of a few seconds; no result depends on it."""
 
-    def __init__(self, threads: int, device_type: str) -> None:
-        """Takes how many threads work on a pack and the type of the device."""
+    def __init__(self, threads: int, device_type: str, largest: int = _LARGEST) -> None:
+        """Takes how many threads work on a pack, the type of the device, and what fits at most."""
         self.step = threads if device_type == "cpu" else 1
         self._aim = _AIM_SECONDS.get(device_type, 20.0)
-        self.limit = _LARGEST
+        self.limit = largest
         self._retrained, self._seconds = 0, 0.0
-        self.size = threads * _START_PER_THREAD if device_type == "cpu" else _CUDA_START
+        start = threads * _START_PER_THREAD if device_type == "cpu" else _CUDA_START
+        self.size = min(start, largest)
 
     def measured(self, size: int, seconds: float) -> None:
         """Learns how long a pack took, and aims the next one; it at most quadruples."""

@@ -60,6 +60,11 @@ from oracle_tui.cli.output import print_json, print_line
 )
 @click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
 @click.option(
+    "--tuning",
+    metavar="full|lora=RANK[,...]",
+    help="What of a vision-language model is trained; docs/mllm.md.",
+)
+@click.option(
     "--executor",
     metavar="inline|processes[:N]|ray[:ADDRESS]",
     default="inline",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -98,6 +98,11 @@ class ImageData:
         if name == "test":
             return self.test_images, self.test_labels
         raise ValueError(f"{name!r} is no split; train and test are")
+
+    def taken(self, split: str, index: Tensor) -> tuple[Any, Tensor]:
+        """Returns what a network reads of some samples of a split, and what it should answer."""
+        images, labels = self.split(split)
+        return images[index], labels[index]
 
 
 def load_dataset(

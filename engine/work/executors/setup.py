@@ -14,10 +14,11 @@ from engine.errors import RunFailure
 from engine.spec import StudySpec
 from engine.work.bench import Bench, Pruned
 from engine.work.chunks import ChunkWork
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.executors.base import Work
 from engine.work.models import slice_plan
 from engine.work.pretraining import BaseNetwork
+from engine.work.study_data import study_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,7 @@ class BenchSetup:
         if self.arrays is not None:
             data = _from_arrays(self.arrays)
         else:
-            model = spec.model_info
-            data = load_dataset(
-                spec.dataset_info, size=model.size, channels=model.channels, download=False
-            )
+            data = study_data(spec, download=False)
         if data.digest != self.digest:
             raise RunFailure(
                 f"The data set {spec.dataset} on a worker is not the one the study began with; "

@@ -16,6 +16,7 @@ from engine.work.models.from_file import FileFamily
 from engine.work.models.lenet import LeNetFamily
 from engine.work.models.libraries import TimmFamily, TorchvisionFamily
 from engine.work.models.vgg import VggFamily
+from engine.work.models.vision_language import DialogueFamily
 from engine.work.surgery import SlicePlan, emptied, fitted, slim_state
 
 FAMILIES: Mapping[str, Family] = {
@@ -25,6 +26,7 @@ FAMILIES: Mapping[str, Family] = {
     "torchvision": TorchvisionFamily(),
     "timm": TimmFamily(),
     "file": FileFamily(),
+    "mllm": DialogueFamily(),
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.catalog import ModelInfo
 from engine.work.surgery import SlicePlan, plan_from_graph
@@ -33,4 +35,23 @@ class Family:
         Here it comes from the dependency graph of the network; a family overrides it where it
         knows better.
         """
-        return plan_from_graph(network, torch.zeros(1, info.channels, info.size, info.size))
+        return plan_from_graph(network, self.example(info, 1))
+
+    def example(self, info: ModelInfo, count: int, generator: torch.Generator | None = None) -> Any:
+        """Returns a batch that a network can be tried with.
+
+        Args:
+            info: The model's facts.
+            count: How many images or dialogues.
+            generator: Draws small numbers of all signs; where there is none, the images are zero.
+        """
+        shape = (count, info.channels, info.size, info.size)
+        return torch.zeros(shape) if generator is None else torch.randn(shape, generator=generator)
+
+    def answers(self, classes: int, count: int) -> tuple[int, ...] | None:
+        """Returns the shape of what a network gives for so many images; None where it varies."""
+        return (count, classes)
+
+    def weights(self, info: ModelInfo) -> dict[str, Tensor] | None:
+        """Returns the weights that a model comes with, or None where the study trains its own."""
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
+from engine.spec import ANSWERING
+from engine.tuning import Tuning
 from engine.work import tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
@@ -41,6 +44,7 @@ def make_pack(
     kind: str | None = None,
     precision: str = "float32",
     masks: Masks | None = None,
+    tuning: Tuning | None = None,
 ) -> Pack:
     """Returns a pack of the kind that is asked for, or of the first there is for the device.
 
@@ -55,7 +59,10 @@ def make_pack(
         precision: "bf16" for autocast, which only "solo" knows.
         masks: By parameter, (K, ...), True where a weight is left; where some are not, only "solo"
             and "stacked" will do.
+        tuning: What of a vision-language model is trained; None for all weights.
     """
+    if info.family == ANSWERING:
+        return _answering(info, states, data, recipe, threads, torch_threads, precision, tuning)
     if kind is None:
         kept = {}
         if info.family in STACKED_FAMILIES:
@@ -74,6 +81,14 @@ def make_pack(
 
         return TritonPack(states, data, recipe)
     raise ValueError(f"{kind!r} is no kind of pack; {', '.join(KINDS)} are")
+
+
+def _answering(info: ModelInfo, states: Mapping[str, Tensor], data: ImageData, *told: Any) -> Pack:
+    from engine.work.mllm.pack import DialoguePack
+    from engine.work.mllm.samples import DialogueData
+
+    assert isinstance(data, DialogueData)
+    return DialoguePack(info, states, data, *told)
 
 
 def pack_kind(

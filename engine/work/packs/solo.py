@@ -59,7 +59,9 @@ class SoloPack:
         self._workers = Workers(threads if device.type == "cpu" else 1, torch_threads)
         size = len(next(iter(states.values())))
         networks = [
-            laid_out(info, network_of(info, data.classes, take_network(states, place)), device)
+            self.prepared(
+                laid_out(info, network_of(info, data.classes, take_network(states, place)), device)
+            )
             for place in range(size)
         ]
         if precision == "bf16":
@@ -69,6 +71,15 @@ class SoloPack:
             Trainer(network, recipe, take_network(masks or {}, place))
             for place, network in enumerate(networks)
         ]
+
+    def prepared(self, network: nn.Module) -> nn.Module:
+        """Returns a network as it is trained; here as it is."""
+        return network
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The networks that are evaluated."""
+        return [trainer.judged for trainer in self._trainers]
 
     @property
     def size(self) -> int:
@@ -173,7 +184,7 @@ def laid_out(info: ModelInfo, network: nn.Module, device: torch.device) -> nn.Mo
     On CPUs convolutional networks train 10 to 25 % faster with channels last.
     """
     network = network.to(device)
-    if device.type == "cpu" and info.family != "lenet":
+    if device.type == "cpu" and info.family not in ("lenet", "mllm"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

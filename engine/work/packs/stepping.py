@@ -35,7 +35,9 @@ class Trainer:
             masks: By parameter, True where a weight is left; the others stay zero.
         """
         self.network, self._recipe = network, recipe
-        parameters = dict(network.named_parameters())
+        named = network.named_parameters()
+        # Where low-rank updates are trained, the weights are not, and have nothing to keep.
+        parameters = {name: own for name, own in named if own.requires_grad}
         self._gone = {
             name: ~mask.to(parameters[name].device) for name, mask in (masks or {}).items()
         }
@@ -81,8 +83,9 @@ class Trainer:
                 found = known[parameter].get(buffer)
                 state[prefix + name] = torch.zeros_like(parameter) if found is None else found
         if self._recipe.optimiser == "adamw":
-            first = known[next(iter(self._parameters.values()))]
-            state[STEPS] = torch.as_tensor(first.get("step", 0.0)).to(torch.float64)
+            # A parameter that nothing reads has no gradient, and takes no steps.
+            steps = [float(own["step"]) for own in known.values() if "step" in own]
+            state[STEPS] = torch.tensor(max(steps, default=0.0), dtype=torch.float64)
         if self._average is not None:
             average = self._average.state_dict()
             state |= {AVERAGE + name: tensor for name, tensor in average.items()}
