@@ -38,6 +38,7 @@ from engine.entries import read_entries
 from engine.errors import OracleError
 from engine.store.layout import LOCK_NAME
 from engine.store.lock import read_holder
+from oracle_tui.listing import example_folders
 
 SIZES = [(80, 24), (120, 36), (100, 30), (60, 18), (200, 50), (40, 10), (81, 24)]
 STUDY = {
@@ -161,7 +162,8 @@ class Player:
         self.findings: list[str] = []
         self.recent: list[str] = []
         self.bytes_free = 0
-        self.others: int | None = None  # runs listed that are not in the folder
+        # Runs that are listed beside those of the folder.
+        self.examples = sum(len(list(folder.glob("*.h5"))) for folder in example_folders())
 
     def found(self, what: str) -> None:
         """Write down a finding with the screen and the keys before it."""
@@ -238,12 +240,11 @@ class Player:
             listed = re.search(r"oracle-tui .*?(\d+) runs?", self.session.screen)
             real = sum((path / "run.h5").exists() for path in self.session.runs.iterdir())
             shown = int(listed[1]) if listed else -1
-            if self.others is None and shown >= real:
-                self.others = shown - real
-            if self.others is not None and shown == real + self.others:
+            if shown == real + self.examples:
                 break
             if time.monotonic() > deadline:
-                self.found(f"the list says {shown} runs, the folder has {real} + {self.others}")
+                text = f"the list says {shown} runs, the folder has {real} and {self.examples} ship"
+                self.found(text)
                 break
             time.sleep(0.3)
         self.count["lists"] += 1
