@@ -19,7 +19,7 @@ def assert_refused(answer, says):
         (("--model", "no-such-model"), "no model named 'no-such-model'"),
         (("--dataset", "imagewoof"), "no data set named 'imagewoof'"),
         (("--preset", "quikc"), "did you mean quick?"),
-        (("--preset", "paper/resnet18-imagenet-conv1-0.5"), "it waits for torchvision's weights"),
+        (("--preset", "paper/vit-b16-imagenet-all-0.5"), "it waits for the number of draws"),
         (("--preset", "quick/widths", "--candidates", "0"), "at least 1"),
         (("--ratio", "0"), "between 0 and 1"),
         (("--ratio", "1"), "between 0 and 1"),

@@ -82,8 +82,8 @@ def test_presets_json_holds_specs_that_read_back(oracle_tui):
         assert found[name]["estimate_measured"] is False
     assert found["quick"]["spec"] == QUICK.spec.to_json()
     assert found["paper/conv1"]["spec"] is None
-    waiting = found["paper/resnet18-imagenet-conv1-0.5"]
-    assert waiting["waits_for"].startswith("torchvision's weights")
+    waiting = found["paper/vit-b16-imagenet-all-0.5"]
+    assert waiting["waits_for"].startswith("the number of draws")
 
 
 def test_presets_of_one_kind(oracle_tui):

@@ -20,6 +20,7 @@ from engine.work import retraining
 from engine.work.augment import Draws
 from engine.work.bench import Bench
 from engine.work.checkpoint import PackCheckpoint
+from engine.work.mixing import Mixes
 from engine.work.packs.fused import FusedPack
 from engine.work.session import Session
 from engine.work.sizing import PackSizer
@@ -40,13 +41,19 @@ class SmallDevice(FusedPack):
     most = 2
     sizes: list[int]
 
-    def train(self, order: NDArray[np.int64], rate: float, draws: Draws | None = None) -> None:
+    def train(
+        self,
+        order: NDArray[np.int64],
+        rate: float,
+        draws: Draws | None = None,
+        mixes: Mixes | None = None,
+    ) -> None:
         """Trains the first half of the batches, then finds no memory for more than `most`."""
         self.sizes.append(self.size)
         if self.size > self.most:
-            super().train(order[: len(order) // 2], rate, draws)
+            super().train(order[: len(order) // 2], rate, draws, mixes)
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        super().train(order, rate, draws)
+        super().train(order, rate, draws, mixes)
 
 
 def _study(folder: Path) -> RunReader:
@@ -61,8 +68,8 @@ def _study(folder: Path) -> RunReader:
 def _start_with(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     before = PackSizer.__init__
 
-    def begin(self: PackSizer, threads: int, device_type: str) -> None:
-        before(self, threads, device_type)
+    def begin(self: PackSizer, threads: int, device_type: str, largest: int) -> None:
+        before(self, threads, device_type, largest)
         self.size = size
 
     monkeypatch.setattr(PackSizer, "__init__", begin)

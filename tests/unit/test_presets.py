@@ -27,7 +27,7 @@ def preset_of(panel):
 def test_every_published_panel_has_its_preset(panel):
     name = preset_of(panel)
     if panel.model in WAITS and name in WAITING:
-        assert "torchvision's weights" in WAITING[name].waits_for
+        assert "the number of draws" in WAITING[name].waits_for
         return
     spec = PRESETS[name].spec
     assert (len(spec.space), spec.repeats) == (panel.candidates, panel.repeats)
