@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import gpu, tiny_cnn
+from benchmarks import gpu, resnet, tiny_cnn
 from benchmarks.images import FOLDER
 from benchmarks.rounds import Row
 
@@ -18,10 +18,10 @@ def _tiny_cnn(quick: bool, threads: int) -> list[Row]:
     return tiny_cnn.measure(tiny_cnn.QUICK if quick else tiny_cnn.FULL, threads)
 
 
-# Each suite takes "quick or not" and the number of threads, and returns its rows. Further networks
-# (ResNet20, ...) join here.
+# Each suite takes "quick or not" and the number of threads, and returns its rows.
 SUITES: dict[str, Callable[[bool, int], list[Row]]] = {
     "tiny CNN on a CPU": _tiny_cnn,
+    "ResNet20 on a CPU": resnet.measure,
 }
 
 
