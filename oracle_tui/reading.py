@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from oracle_tui.formats import escape
 from oracle_tui.listing import example_folders
 from oracle_tui.view_parts import Finished, candidate_rows, finishing_order, scatter_of, stage_of
-from oracle_tui.views import LIVE, Axes, RunView
+from oracle_tui.views import Axes, RunView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,7 +151,8 @@ class RunFollower:
 
     def _status(self, reader: RunReader) -> tuple[str, str]:
         """Return the status to show and what is to be said with it."""
-        if reader.status not in LIVE or reader.folder is None:
+        # Of a stopped run, too: an engine may have taken it up again and wait for room to say so.
+        if reader.status == "done" or reader.folder is None:
             return reader.status, reader.message
         from engine.store.liveness import HeartbeatClock, engine_life
         from oracle_tui.life import engine_sentence

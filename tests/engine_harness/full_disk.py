@@ -26,7 +26,7 @@ from tests.engine_harness import cases
 from tests.store_harness.disk_full import small_disk
 
 STUDY = {
-    "layers": "conv1", "ratio": "0.2", "candidates": "30", "epochs": "4", "pretrain_epochs": "4",
+    "layers": "conv1", "ratio": "0.2", "candidates": "45", "epochs": "10", "pretrain_epochs": "4",
     "repeats": "2",
 }  # fmt: skip
 KILOBYTES = 1024
