@@ -35,7 +35,7 @@ def board_lines(board: Board, width: int) -> Text:
             f"No leaderboard yet: {most} finished candidate{'' if most == 1 else 's'}, "
             f"and tau needs at least {FEWEST}."
         )
-    names = _name_width([one.title for one in standings], width - 50)
+    shown, names = _names(standings, width - 50)
     room = width - names - 52
     header = Text(
         f"{'score':<{names}}{'tau, n':<13}{'95 %':<15}{'regret':>8}{'rank':>6}{'seconds':>8}",
@@ -46,7 +46,10 @@ def board_lines(board: Board, width: int) -> Text:
         Text(),
     ]
     lines.append(header.append("  ").append_text(ruler(room)) if room >= LEAST_RULER else header)
-    lines += [_standing_line(one, names, room) for one in standings]
+    lines += [
+        _standing_line(f"{name:<{names}}", one, room)
+        for name, one in zip(shown, standings, strict=True)
+    ]
     notes = dict.fromkeys(escape(one.note) for one in standings if one.note)
     lines += [Text(), *(Text(note, "italic") for note in notes)]
     lines.append(Text(
@@ -57,9 +60,9 @@ def board_lines(board: Board, width: int) -> Text:
     return Text("\n").join(lines)
 
 
-def _standing_line(one: Standing, names: int, room: int) -> Text:
+def _standing_line(name: str, one: Standing, room: int) -> Text:
     interval = f"{signed(one.tau_lower, 2)} to {signed(one.tau_upper, 2)}"
-    line = Text(f"{escape(one.title)[: names - 1]:<{names}}")
+    line = Text(name)
     line.append(f"{tau_with_n(one.tau, one.n, short=True):<13}", "bold")
     line.append(
         f"{interval:<15}{plain(one.regret):>8}{f'{one.rank:,}' if one.rank else '-':>6}"
@@ -76,7 +79,7 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         return Text(
             f"No leaderboard yet: none of these runs has {FEWEST} finished candidates with a score."
         )
-    names = _name_width([one.title for one in scores], width - 54)
+    shown, names = _names(scores, width - 54)
     lines = [
         Text(f"over {runs} runs: how well each score predicts best test accuracy", "bold"),
         Text(),
@@ -86,8 +89,8 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
             "dim",
         ),
     ]
-    for one in scores:
-        line = Text(f"{escape(one.title)[: names - 1]:<{names}}")
+    for name, one in zip(shown, scores, strict=True):
+        line = Text(f"{name:<{names}}")
         line.append(f"{signed(one.agreement, 2):>9}", "bold")
         line.append(
             f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<17}{one.runs:>5}"
@@ -101,8 +104,15 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
     return Text("\n").join(lines)
 
 
-def _name_width(titles: Sequence[str], room: int) -> int:
-    return max(8, min(32, max(len(title) for title in titles) + 2, room))
+def _names(scores: Sequence[Standing | Overall], room: int) -> tuple[list[str], int]:
+    """Return what each score is called in so much room, and the width of the column.
+
+    A title that does not fit gives way to the shorter name that is typed: titles begin alike.
+    """
+    width = max(8, min(32, max(len(one.title) for one in scores) + 2, room))
+    fits = width - 1
+    names = [one.title if len(one.title) <= fits else one.score.partition("@")[0] for one in scores]
+    return [escape(name)[:fits] for name in names], width
 
 
 class LeaderboardTab(VerticalScroll):

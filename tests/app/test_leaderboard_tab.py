@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.folders import shipped_folder
 from engine.leaderboard import leaderboard
 from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
@@ -74,3 +75,14 @@ async def test_the_tab_follows_the_outcome(
         await until(pilot, lambda: "best test accuracy" in words(), "the board")
         await pilot.press("v", "down", "enter")
         await until(pilot, lambda: "best test accuracy" not in words(), "another board")
+
+
+@pytest.mark.parametrize("width", [72, 116])
+def test_scores_whose_titles_begin_alike_can_be_told_apart(width: int) -> None:
+    run = shipped_folder() / "runs" / "narrow-resnet20-fashion-5k-0.5-correct.h5"
+    found = board(run)
+    lines = board_lines(found, width).plain.split("\n")
+    assert len(found.standings) == 5
+    names = {line.partition("  ")[0].split(" +")[0].split(" -")[0] for line in lines[3:8]}
+    assert len(names) == 5
+    assert any(name.startswith("recalibrated_train_a") for name in names)
