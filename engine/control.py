@@ -17,10 +17,11 @@ from engine.facts import facts_of
 from engine.folders import ensure_private
 from engine.own_scores import CriterionFile
 from engine.shards import Shard, share
-from engine.spec import WIRINGS, StudySpec
+from engine.spec import StudySpec
 from engine.store.disk import remove
 from engine.store.requests import clear_request
 from engine.store.writer import RunWriter
+from engine.study_rules import WIRINGS
 
 ERRORS_NAME = "engine.err"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import re
 
-from engine.spec import SpecError
+from engine.study_rules import SpecError
 
 _NAME = re.compile(r"auto|cpu|cuda(?::(\d{1,4}))?")
 

@@ -20,7 +20,8 @@ from engine.recipe import Recipe
 from engine.recipe_text import changed
 from engine.scores import BASE_SCORES, read_scores
 from engine.space import ALL_BY_DEFAULT, DEFAULT_SAMPLE, CandidateSpace, pruned_count
-from engine.spec import ANSWERING, SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import ANSWERING, SpecError
 from engine.tuning import FULL, read_tuning
 from engine.weights import read_weights
 

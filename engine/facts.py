@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.errors import UsageError
-from engine.spec import WIRINGS, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import WIRINGS
 
 _MAX_TEXT = 200
 _MAX_COUNT = 1 << 22

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from engine.errors import UsageError
 from engine.facts import facts_of
 from engine.scores import BASE_SCORES
-from engine.spec import SEARCHES
 from engine.statistics import (
     NoiseCeiling,
     against_ceiling,
@@ -25,6 +24,7 @@ from engine.statistics import (
     tau_interval,
     top_overlap,
 )
+from engine.study_rules import SEARCHES
 from engine.summary import finished_means, finished_rows, plain_scalars, sampled_rows
 
 TOP = 10

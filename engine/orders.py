@@ -18,7 +18,8 @@ from engine.own_scores import CriterionFile, installed_scores, read_criterion
 from engine.placement import check_executor
 from engine.presets import find_preset
 from engine.shards import Shard, read_shard
-from engine.spec import WIRINGS, SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import WIRINGS, SpecError
 
 MAX_STUDIES = 10_000
 #: What may have several values in a grid.

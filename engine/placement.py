@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from engine.spec import SpecError
+from engine.study_rules import SpecError
 
 KINDS = ("inline", "processes", "ray")
 MAX_PROCESSES = 512

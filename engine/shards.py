@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 
 Shard = tuple[int, int]
 

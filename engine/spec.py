@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,45 +13,29 @@ from engine.data_sources.names import is_outside
 from engine.described import is_outside_catalog
 from engine.errors import UsageError
 from engine.masks import MaskSpace, mask_space
-from engine.model_info import listed
 from engine.recipe import Recipe
-from engine.scores import (
-    BASE_SCORES,
-    applies,
-    column_of,
-    find_score,
-    is_well_formed,
-    lacks,
-    retraining_epochs,
-    why_not_of_weights,
-)
+from engine.scores import BASE_SCORES, column_of
 from engine.space import CandidateSpace, candidate_space, pruned_count
+from engine.study_rules import (
+    ANSWERING,
+    MAX_ROWS,
+    SpecError,
+    blaming,
+    check_data,
+    check_granularity,
+    check_layers,
+    check_ratio,
+    check_room,
+    check_running,
+    check_scores,
+    check_search,
+    check_tuning,
+    require_modest,
+)
 from engine.tuning import FULL, Tuning
 from engine.weights import Weights, require_offered
 
-WIRINGS = ("correct", "released")
-GRANULARITIES = ("filters", "weights")
-SCOPES = ("layer", "global")
-PRECISIONS = ("float32", "bf16")
-MAX_REPEATS = 1_000
-MAX_ROWS = 4_000_000
 MAX_JSON_BYTES = 1 << 20
-MAX_SCORES = 32
-# Ways to look for a lower loss than the sample's; each adds one candidate to it. "l1" adds the
-# weights of smallest magnitude, which no sample of masks has.
-SEARCHES = ("greedy", "swap", "l1")
-# The family of models that answer questions about images.
-ANSWERING = "mllm"
-_MOST_ENTRIES, _DEEPEST, _LONGEST_TEXT = 4096, 8, 256
-
-
-class SpecError(UsageError):
-    """A spec that cannot be studied; `field` says which entry is wrong."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        """Takes the name of the wrong field and one sentence about it."""
-        super().__init__(sentence)
-        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,59 +93,31 @@ class StudySpec:
     def __post_init__(self) -> None:
         """Checks that the study exists; raises SpecError naming the field."""
         outside = is_outside_catalog(self.model)
-        info = (outside and self.facts) or _checked("model", find_model, self.model)
+        given = self.facts if outside else None
+        info = given or blaming("model", find_model, self.model)
         if outside and info.name != self.model:
             raise SpecError("model", f"The facts of {info.name} are not those of {self.model}.")
         object.__setattr__(self, "facts", info if outside else None)
         own_data = is_outside(self.dataset)
-        data = (own_data and self.data_facts) or _checked("dataset", find_dataset, self.dataset)
+        known = self.data_facts if own_data else None
+        data = known or blaming("dataset", find_dataset, self.dataset)
         if own_data and data.name != self.dataset:
             raise SpecError("dataset", f"The facts of {data.name} are not those of {self.dataset}.")
         object.__setattr__(self, "data_facts", data if own_data else None)
-        if info.channels not in (data.channels, 3):
-            raise SpecError(
-                "dataset",
-                f"{info.title} takes images of {info.channels} channel(s); "
-                f"{data.title} has {data.channels}.",
-            )
-        if data.asks != (info.family == ANSWERING):
-            raise SpecError("dataset", _other_data(info, data))
-        if info.family != ANSWERING and self.tuning != FULL:
-            raise SpecError("tuning", f"{info.title} has no tuning; it is for models that answer.")
-        if info.family == ANSWERING and self.masked:
-            raise SpecError("granularity", f"Single weights of {info.title} cannot be pruned yet.")
-        if self.tuning.scored > data.train_images:
-            raise SpecError(
-                "tuning", f"There are only {data.train_images:,} dialogues to score on."
-            )
-        if not self.layers:
-            raise SpecError("layers", f"Name at least one layer of {info.name} to prune.")
-        if len(set(self.layers)) != len(self.layers):
-            raise SpecError("layers", f"A layer is named twice in {listed(list(self.layers))}.")
-        for layer in self.layers:
-            _checked("layers", info.layer, layer)
-        if len(self.ratios) != len(self.layers):
-            raise SpecError("ratio", "Give one ratio, or one for each layer.")
-        self._check_granularity(info)
+        check_data(info, data)
+        check_tuning(info, data, self.tuning)
+        check_layers(info, self.layers, self.ratios)
+        check_granularity(info, self.granularity, self.scope, self.wiring, self.layers, self.ratios)
         for layer, ratio in zip(self.layers, self.ratios, strict=True):
-            _check_ratio(info, layer, ratio, self.granularity)
-        if not 1 <= self.repeats <= MAX_REPEATS:
-            raise SpecError(
-                "repeats", f"repeats must be from 1 to {MAX_REPEATS:,}, not {self.repeats}."
-            )
-        if self.wiring not in WIRINGS:
-            raise SpecError("wiring", f"wiring is {' or '.join(WIRINGS)}, not {self.wiring!r}.")
-        if self.precision not in PRECISIONS:
-            raise SpecError(
-                "precision", f"precision is {' or '.join(PRECISIONS)}, not {self.precision!r}."
-            )
-        if not 0 <= self.seed < 2**63:
-            raise SpecError("seed", f"The seed must be from 0 to 2^63 - 1, not {self.seed}.")
+            check_ratio(info, layer, ratio, self.granularity)
+        check_running(self.repeats, self.wiring, self.precision, self.seed)
         if self.weights is not None and self.weights.of_library:
-            _checked("weights", lambda _: require_offered(info.family, info.title), None)
-        self._check_scores(info)
-        space = _checked("candidates", self._space, None)
-        self._check_search()
+            blaming("weights", require_offered, info.family, info.title)
+        check_scores(info, self.scores, self.granularity, self.retrain.epochs)
+        check_search(self.search, self.granularity)
+        space = blaming("candidates", self._space)
+        if isinstance(space, CandidateSpace):
+            check_room(self.search, space)
         if self.rows > MAX_ROWS:
             raise SpecError(
                 "repeats",
@@ -189,7 +144,7 @@ class StudySpec:
     @property
     def space(self) -> CandidateSpace | MaskSpace:
         """The candidates of this study."""
-        return self._space(None)
+        return self._space()
 
     @property
     def masked(self) -> bool:
@@ -288,7 +243,7 @@ class StudySpec:
         Raises:
             UsageError: A field is missing, unknown, of the wrong kind, or not a study.
         """
-        _require_modest(data)
+        require_modest(data)
         try:
             fields = dict(data)
             candidates = fields.pop("candidates")
@@ -322,86 +277,7 @@ class StudySpec:
             raise UsageError(f"A study's spec has no field named {sorted(fields)[0]!r}.")
         return spec
 
-    def _check_granularity(self, info: ModelInfo) -> None:
-        if self.granularity not in GRANULARITIES:
-            raise SpecError(
-                "granularity",
-                f"granularity is {' or '.join(GRANULARITIES)}, not {self.granularity!r}.",
-            )
-        if self.scope not in SCOPES:
-            raise SpecError("scope", f"scope is {' or '.join(SCOPES)}, not {self.scope!r}.")
-        if not self.masked:
-            if self.scope != "layer":
-                raise SpecError(
-                    "scope", "Filters are pruned of each layer; --scope global is for weights."
-                )
-            return
-        if self.wiring != "correct":
-            raise SpecError(
-                "wiring",
-                "Released wiring is about what reads pruned filters; a network without some of its "
-                "weights keeps its channels, so its wiring is correct.",
-            )
-        if self.scope == "global" and len(set(self.ratios)) > 1:
-            raise SpecError("ratio", "Over all layers together there is one ratio, not several.")
-        for layer in self.layers:
-            if info.layer(layer).weights == 0:
-                raise SpecError(
-                    "layers",
-                    f"Nobody has counted the weights of {layer} of {info.name}; make the study "
-                    "again with this version.",
-                )
-
-    def _check_scores(self, info: ModelInfo) -> None:
-        if self.scores[: len(BASE_SCORES)] != BASE_SCORES:
-            raise SpecError("scores", f"Every study measures {' and '.join(BASE_SCORES)} first.")
-        if len(self.scores) > MAX_SCORES:
-            raise SpecError("scores", f"A study measures at most {MAX_SCORES} scores.")
-        for score in self.scores:
-            # Whether another's own score is installed is for the engine that measures it.
-            if not is_well_formed(score):
-                raise SpecError("scores", f"{score[:80]!r} cannot be the name of a score.")
-            known = find_score(score)
-            if known is not None and not applies(known, info.family):
-                raise SpecError(
-                    "scores", f"{score} needs {lacks(known)}, which {info.title} lacks."
-                )
-            if self.masked and (why := why_not_of_weights(score)):
-                raise SpecError("scores", f"{score} is not for single weights: {why}.")
-            epochs = retraining_epochs(score)
-            if epochs is not None and epochs > self.retrain.epochs:
-                raise SpecError(
-                    "scores", f"{score} is longer than the retraining of {self.retrain.epochs}."
-                )
-        if len(set(self.score_names)) < len(self.scores):
-            raise SpecError("scores", f"A score is named twice in {', '.join(self.scores)}.")
-
-    def _check_search(self) -> None:
-        for way in self.search:
-            if way not in SEARCHES:
-                raise SpecError("search", f"search is {' or '.join(SEARCHES)}, not {way!r}.")
-            if (way == "l1") != self.masked:
-                raise SpecError(
-                    "search",
-                    "The searches greedy and swap are for filters, and l1 for single weights, "
-                    f"so {way} is not for {self.granularity}.",
-                )
-        if len(set(self.search)) < len(self.search):
-            raise SpecError("search", f"A search is named twice in {', '.join(self.search)}.")
-        space = self.space
-        if isinstance(space, MaskSpace):
-            return
-        if self.search and self.candidates is None:
-            raise SpecError(
-                "search", "All candidates are studied, the oracle among them; nothing to search."
-            )
-        left = space.total - len(space)
-        if len(self.search) > left:
-            raise SpecError(
-                "search", f"Only {left} candidates are outside the sample; sample fewer to search."
-            )
-
-    def _space(self, _: None) -> CandidateSpace | MaskSpace:
+    def _space(self) -> CandidateSpace | MaskSpace:
         info = self.model_info
         if self.masked:
             weights = tuple(info.layer(layer).weights for layer in self.layers)
@@ -412,47 +288,3 @@ class StudySpec:
         filters = tuple(info.layer(layer).filters for layer in self.layers)
         pruned = tuple(map(pruned_count, filters, self.ratios))
         return candidate_space(filters, pruned, self.candidates, self.seed)
-
-
-def _other_data(info: ModelInfo, data: DatasetInfo) -> str:
-    if data.asks:
-        return f"{info.title} does not answer questions as {data.title} asks; choose another set."
-    return (
-        f"{info.title} answers questions about images and {data.title} asks none; choose "
-        "fashion-qa, or a file of your own."
-    )
-
-
-def _require_modest(value: object, depth: int = 0) -> None:
-    """Refuses what no study has, before any of it is computed with or repeated in a sentence."""
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        if len(value) > _MOST_ENTRIES or depth > _DEEPEST:
-            raise UsageError("This is not a study's spec: it holds more than a study can.")
-        for each in value:
-            _require_modest(each, depth + 1)
-    elif (isinstance(value, str) and len(value) > _LONGEST_TEXT) or (
-        isinstance(value, int) and abs(value) >= 1 << 64
-    ):
-        raise UsageError("This is not a study's spec: a text or number in it is too long.")
-
-
-def _check_ratio(info: ModelInfo, layer: str, ratio: float, granularity: str) -> None:
-    if not (math.isfinite(ratio) and 0 < ratio < 1):
-        raise SpecError(
-            "ratio", f"The ratio must be between 0 and 1, for example 0.5, not {ratio}."
-        )
-    count = getattr(info.layer(layer), granularity)
-    if pruned_count(count, ratio) >= count:
-        raise SpecError(
-            "ratio",
-            f"Ratio {ratio:g} would remove all {count} {granularity} of {layer}; use a lower one.",
-        )
-
-
-def _checked(field: str, check: Any, value: Any) -> Any:
-    try:
-        return check(value)
-    except UsageError as error:
-        raise SpecError(field, str(error)) from error

@@ -14,7 +14,7 @@ from engine.own_scores import installed_scores
 from engine.placement import KINDS
 from engine.presets import PRESETS, WAITING, Preset
 from engine.scores import BASE_SCORES, SCORES, ScoreInfo, applies
-from engine.spec import GRANULARITIES, PRECISIONS, SCOPES, SEARCHES, WIRINGS
+from engine.study_rules import GRANULARITIES, PRECISIONS, SCOPES, SEARCHES, WIRINGS
 from oracle_tui.formats import rounded
 
 #: How several picked values are joined: as values that belong together, or as those of a sweep.

@@ -17,7 +17,8 @@ from engine.estimate import (
     remember_rate_if_none,
     study_work,
 )
-from engine.spec import ANSWERING, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import ANSWERING
 from engine.work.augment import batch_draws
 from engine.work.bench import pick_device
 from engine.work.datasets import ImageData

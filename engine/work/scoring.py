@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
-from engine.spec import ANSWERING
+from engine.study_rules import ANSWERING
 from engine.work.datasets import ImageData
 from engine.work.masking import Masking
 from engine.work.models import network_of

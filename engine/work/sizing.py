@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.model_info import ModelInfo
-from engine.spec import ANSWERING
+from engine.study_rules import ANSWERING
 
 _AIM_SECONDS = {"cpu": 4.0, "cuda": 20.0}
 _START_PER_THREAD = 1

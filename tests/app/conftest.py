@@ -11,7 +11,8 @@ import pytest
 
 from engine.control import run_config, run_name
 from engine.presets import PRESETS
-from engine.spec import BASE_SCORES, StudySpec
+from engine.scores import BASE_SCORES
+from engine.spec import StudySpec
 from engine.store.layout import row_dtype
 from engine.store.writer import RunWriter
 from engine.summary import summarise_run

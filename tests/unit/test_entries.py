@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.entries import FIELDS, entries_of, problems_in, read_entries
 from engine.presets import PRESETS, QUICK
-from engine.spec import SpecError
+from engine.study_rules import SpecError
 
 
 def test_nothing_typed_is_the_protocol_on_the_shipped_digits():

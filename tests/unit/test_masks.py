@@ -23,7 +23,8 @@ from engine.masks import (
     told,
 )
 from engine.presets import QUICK
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 
 SPACE = MaskSpace((250, 2_500), (225, 1_250), 20, 7)
 ENTRIES = {"granularity": "weights", "ratio": ".9", "layers": "conv1,conv2", "candidates": "8"}

@@ -17,7 +17,8 @@ from engine.entries import entries_of, read_entries
 from engine.errors import UsageError
 from engine.presets import find_preset
 from engine.recipe import Recipe
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 from engine.tuning import FULL, Tuning, read_tuning
 from engine.work.describe import describe_model
 from engine.work.mllm import availability

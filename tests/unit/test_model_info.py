@@ -12,7 +12,8 @@ from engine.entries import entries_of, read_entries
 from engine.errors import UsageError
 from engine.model_info import ModelInfo
 from engine.space import CandidateSpace, count_text
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 
 RESNET = find_model("resnet18")
 

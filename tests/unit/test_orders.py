@@ -9,8 +9,8 @@ import pytest
 from engine.entries import read_entries
 from engine.orders import judge_order, read_order
 from engine.presets import PRESETS, QUICK
-from engine.spec import SpecError
 from engine.store.reader import RunReader
+from engine.study_rules import SpecError
 from engine.sweep import read_sweep
 from engine.waiting import RunQueue
 

@@ -12,7 +12,7 @@ from engine.errors import UsageError
 from engine.gpus import Gpu, GpuUser, choose, shown
 from engine.placement import Placement, check_executor, read_placement
 from engine.shards import read_shard, share
-from engine.spec import SpecError
+from engine.study_rules import SpecError
 
 GB = 10**9
 

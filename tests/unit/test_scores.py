@@ -5,7 +5,8 @@ import pytest
 from engine.entries import problems_in, read_entries
 from engine.presets import QUICK
 from engine.scores import BASE_SCORES, SCORES, applies, find_score, in_order, read_scores
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 
 
 def test_base_scores_are_always_measured_and_come_first():

@@ -7,7 +7,8 @@ import pytest
 from engine.errors import UsageError
 from engine.presets import QUICK
 from engine.recipe import LENET_PRETRAIN, LENET_RETRAIN
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 
 BASE = StudySpec(
     model="lenet5-mini",

@@ -20,7 +20,8 @@ from engine.entries import problems_in, read_entries
 from engine.errors import UsageError
 from engine.presets import QUICK
 from engine.recipe import Recipe
-from engine.spec import SpecError, StudySpec
+from engine.spec import StudySpec
+from engine.study_rules import SpecError
 from engine.weights import Weights, read_weights
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.models import build_model

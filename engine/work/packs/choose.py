@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
-from engine.spec import ANSWERING
+from engine.study_rules import ANSWERING
 from engine.tuning import Tuning
 from engine.work import tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.spec import WIRINGS
+from engine.study_rules import WIRINGS
 from engine.work.surgery.gather import Kept, State, stack_states
 from engine.work.surgery.plan import LayerPlan, Slice, SlicePlan, kept_filters
 
