@@ -14,7 +14,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
-# Measured on two shared cores (docs/how-to/executors.md): what one chunk costs the driver, and
+# Measured on two shared cores (docs/explanation/executors.md): what one chunk costs the driver, and
 # what each candidate in it adds, wall time with fsync; and the run file's growth and rewriting.
 CHUNK_SECONDS = 0.004
 CANDIDATE_SECONDS = 0.00001

@@ -31,7 +31,7 @@ def test_the_example_runs(tmp_path: Path, shared_cache: Path) -> None:
                 **os.environ,
                 "ORACLE_TUI_CACHE": str(shared_cache),
                 "ORACLE_TUI_RUNS": str(tmp_path / "runs"),
-                "PYTHONPATH": str(PAGE.parents[1]),
+                "PYTHONPATH": str(PAGE.parents[2]),
             },
             capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
