@@ -14,8 +14,8 @@ import heapq
 import random
 from dataclasses import dataclass
 
-# Measured on two shared cores (docs/executors.md): what one chunk costs the driver, and what each
-# candidate in it adds, wall time with fsync; and the run file's growth and rewriting.
+# Measured on two shared cores (docs/explanation/executors.md): what one chunk costs the driver, and
+# what each candidate in it adds, wall time with fsync; and the run file's growth and rewriting.
 CHUNK_SECONDS = 0.004
 CANDIDATE_SECONDS = 0.00001
 ROW_BYTES = 460

@@ -37,7 +37,7 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An optimiser, a schedule, and what makes a step other than plain; docs/recipes.md.
+    """An optimiser, a schedule, and what makes a step other than plain; docs/reference/recipes.md.
 
     Attributes:
         epochs: Passes over the train set.

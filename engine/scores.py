@@ -1,7 +1,7 @@
 """What can be measured of a candidate before retraining: names, titles and directions, no torch.
 
-How each is computed is on the working floor, in `engine.work.criteria`; docs/scores.md has the
-formulas.
+How each is computed is on the working floor, in `engine.work.criteria`; the formulas are in
+docs/reference/scores.md.
 """
 
 from __future__ import annotations

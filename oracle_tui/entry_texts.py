@@ -155,7 +155,7 @@ _TEXTS: Mapping[str, EntryText] = {
         "Tuning",
         "full, or lora=8,checkpointing",
         "What of a vision-language model is trained, and what it is scored on: lora=RANK, alpha, "
-        "checkpointing, scored=N; see docs/mllm.md.",
+        "checkpointing, scored=N; see docs/how-to/vision-language.md.",
     ),
     "device": EntryText(
         "Device", "auto, cpu, cuda or cuda:0", "auto takes a free GPU, or else the CPU."

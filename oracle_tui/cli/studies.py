@@ -45,7 +45,7 @@ from oracle_tui.cli.output import print_json, print_line
     "--recipe",
     metavar="KEY=VALUE[,...]",
     help="Retrain otherwise: lr, drops, schedule, warmup, optimizer, momentum, weight_decay, "
-    "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/recipes.md.",
+    "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/reference/recipes.md.",
 )
 @click.option("--pretrain-recipe", metavar="KEY=VALUE[,...]", help="The same for the base network.")
 @click.option(
@@ -62,7 +62,7 @@ from oracle_tui.cli.output import print_json, print_line
 @click.option(
     "--tuning",
     metavar="full|lora=RANK[,...]",
-    help="What of a vision-language model is trained; docs/mllm.md.",
+    help="What of a vision-language model is trained; docs/how-to/vision-language.md.",
 )
 @click.option(
     "--executor",

@@ -1,4 +1,4 @@
-"""The worked example of docs/extending.md: its files and commands, as they stand there."""
+"""The worked example of docs/how-to/own-model-and-data.md: its files and commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "own-model-and-data.md"
 
 
 def test_the_example_runs(tmp_path: Path, shared_cache: Path) -> None:
@@ -31,7 +31,7 @@ def test_the_example_runs(tmp_path: Path, shared_cache: Path) -> None:
                 **os.environ,
                 "ORACLE_TUI_CACHE": str(shared_cache),
                 "ORACLE_TUI_RUNS": str(tmp_path / "runs"),
-                "PYTHONPATH": str(PAGE.parents[1]),
+                "PYTHONPATH": str(PAGE.parents[2]),
             },
             capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip

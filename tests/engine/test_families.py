@@ -73,8 +73,8 @@ def test_a_small_study_of_a_large_model(
 
 
 def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: Path) -> None:
-    """The file and the commands are taken out of docs/models.md as they stand there."""
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    """The file and the commands are taken out of docs/reference/models.md as they stand there."""
+    text = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     program = re.search(r"```python\n# my_net\.py\n(.*?)```", text, re.DOTALL)
     command = re.search(r"oracle-tui run --model my_net\.py:MyNet (.*)", text)
     assert program is not None

@@ -1,1 +1,1 @@
-"""Real engines under real misfortune; docs/durability.md has what came out."""
+"""Real engines under real misfortune; docs/explanation/durability.md has what came out."""

@@ -26,7 +26,7 @@ from engine.work.pretraining import BaseNetwork
 
 torch.set_num_threads(1)
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "own-score.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "own-score.md"
 
 
 def example() -> str:

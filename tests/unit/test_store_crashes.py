@@ -1,4 +1,4 @@
-"""Short forms of the harnesses in tests/store_harness; docs/durability.md names the full ones."""
+"""Short forms of tests/store_harness; docs/explanation/durability.md names the full ones."""
 
 import os
 import subprocess
