@@ -19,7 +19,6 @@ from engine.store.writer import RunWriter
 from engine.summary import finished_rows, summarise_run
 from engine.work.bench import Bench
 from engine.work.checkpoint import PackCheckpoint
-from engine.work.chunks import train_epoch
 from engine.work.executors.base import (
     Broken,
     Chunk,
@@ -365,6 +364,3 @@ class _Rate:
     @property
     def per_second(self) -> float | None:
         return self._samples / self._seconds if self._seconds > 0 and self._samples else None
-
-
-__all__ = ["Retraining", "train_epoch"]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from engine.work.augment import seeded_draws
 from engine.work.bench import Pruned
+from engine.work.chunks import train_epoch
 from engine.work.criteria.subject import Scores, Subject, Tell
 from engine.work.mixing import seeded_mixes
-from engine.work.retraining import train_epoch
 
 _AT_A_TIME = {"cpu": 16, "cuda": 128}
 _TRAIN_ACCURACY, _TEST_ACCURACY = 1, 3
