@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import selectors
+from codecs import getincrementaldecoder
 from typing import IO, Any
 
 from textual.drivers.linux_driver import LinuxDriver
+
+from oracle_tui.key_parser import KeyParser
+
+#: Seconds between two looks at whether the app has ended, or an escape stood alone.
+LOOK = 0.1
 
 
 class LastingFile:
@@ -85,7 +92,19 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys until the app ends or the terminal is gone; the latter is no crash."""
+        parser = KeyParser(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
         try:
-            super().run_input_thread()
+            with selectors.SelectSelector() as selector:
+                selector.register(self.fileno, selectors.EVENT_READ)
+                while not self.exit_event.is_set():
+                    if selector.select(LOOK):
+                        read = os.read(self.fileno, 4096)
+                        if not read:
+                            raise OSError("the terminal has ended")
+                        for event in parser.feed(decode(read)):
+                            self.process_message(event)
+                    for event in parser.tick():
+                        self.process_message(event)
         except OSError:
             self._app.call_later(self._app.exit, return_code=129)

@@ -178,10 +178,11 @@ def test_a_screen_that_does_not_change_sends_next_to_nothing(
     os.write(app.fd, b"\r")
     app.until(b"pruned train loss")
     app.until(b"n=45")
-    quiet, deadline = 0, time.monotonic() + PATIENCE
-    while quiet < 4 and time.monotonic() < deadline:  # let the first frames and looks pass
-        quiet = 0 if app.read(0.5) else quiet + 1
-    before, start = len(app.output), time.monotonic()
-    while time.monotonic() - start < 4:
-        app.read(0.5)
-    assert len(app.output) - before < 2_000
+    sent, deadline = [], time.monotonic() + PATIENCE
+    while min(sent, default=2_000) >= 2_000 and time.monotonic() < deadline:
+        # The first windows may hold the first frames and looks, more of them on a busy machine.
+        before, start = len(app.output), time.monotonic()
+        while time.monotonic() - start < 4:
+            app.read(0.5)
+        sent.append(len(app.output) - before)
+    assert min(sent) < 2_000, sent
