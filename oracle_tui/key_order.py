@@ -28,6 +28,8 @@ class KeyOrderApp(App[None]):
     async def on_event(self, event: Event) -> None:
         """Send a key on its way when the one before it is done."""
         if isinstance(event, Key) and not event.is_forwarded:
+            if not self.screen_stack:
+                return  # the app is ending: there is nothing left that a key could mean
             self._waiting.append(event)
             if self._on_its_way is None:
                 await self._send_next()
@@ -38,7 +40,7 @@ class KeyOrderApp(App[None]):
             self._settle(self.focused, event)
 
     async def _send_next(self) -> None:
-        if self._on_its_way is not None or not self._waiting:
+        if self._on_its_way is not None or not self._waiting or not self.screen_stack:
             return
         key = self._on_its_way = self._waiting.popleft()
         target = self.focused or self.screen

@@ -111,6 +111,14 @@ def test_q_leaves_and_restores_the_terminal(terminal: Callable[[], Terminal]) ->
     app.assert_restored()
 
 
+def test_keys_that_come_while_it_leaves_are_nobodys(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    os.write(app.fd, b"q" + b"jk?/xQ," * 100)
+    assert app.wait(read=True) == 0
+    assert b"Traceback" not in app.output
+    app.assert_restored()
+
+
 def test_a_burst_of_keys_is_taken_in_order(terminal: Callable[[], Terminal]) -> None:
     app = terminal()
     # As keys of the list these would ask to delete, begin a new study, and quit.
