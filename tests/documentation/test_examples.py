@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from engine.masks import MaskSpace, record_of, seed_of
 from oracle_tui.cli.main import run_command_line
 from tests.documentation.pages import DOCS, PAGES, ROOT, Block, blocks, name_of
 
@@ -70,6 +72,16 @@ def test_code_that_is_called_runnable_runs(
     names: dict[str, object] = {}
     for code in _runnable(page):
         exec(compile(code, name_of(page), "exec"), names)
+
+
+def test_the_pages_function_regenerates_the_engines_masks() -> None:
+    names: dict[str, Any] = {}
+    exec(_runnable(DOCS / "reference" / "run-file.md")[-1], names)
+    masks = MaskSpace((250, 2_500), (225, 2_250), sample=3, seed=0)
+    for record, weights, lost in zip(masks[2], masks.weights, masks.pruned, strict=True):
+        mask = names["mask"](record, weights, lost)
+        assert record_of(seed_of(record), mask) == record
+        assert mask.sum() == lost
 
 
 def test_the_tour_of_the_readme(tmp_path: Path) -> None:
