@@ -14,11 +14,15 @@ from urllib.parse import unquote
 
 import click
 import pytest
+from textual.theme import BUILTIN_THEMES
 
 from engine.catalog import DATASETS, MODELS
 from engine.errors import UsageError
 from engine.orders import AXES, read_order
+from engine.sweep import read_sweep
+from oracle_tui.app import binding_ids
 from oracle_tui.cli.main import oracle_tui
+from oracle_tui.config import load_config
 from tests.documentation.pages import DOCS, PAGES, ROOT, anchors, blocks, commands, links, name_of
 
 Parse = Callable[[list[str]], dict[str, dict[str, Any]]]
@@ -96,6 +100,27 @@ def test_studies_are_ones_that_can_be_made(page: Path, parsed: Parse) -> None:
             read_order(entries, shard=given["shard"])
         except UsageError as error:
             pytest.fail(f"oracle-tui {' '.join(arguments)}: {error}")
+
+
+@every_page
+def test_sweeps_are_ones_that_can_be_made(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "toml" and {"preset", "model"} & set(tomllib.loads(block.text)):
+            assert read_sweep(block.text).studies
+
+
+def test_the_example_of_settings_is_understood(tmp_path: Path) -> None:
+    (text,) = (
+        block.text
+        for block in blocks(DOCS / "reference" / "settings.md")
+        if block.language == "toml"
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    config = load_config({"ORACLE_TUI_CONFIG": str(file)})
+    assert config.problems == ()
+    assert set(config.keys) <= binding_ids()
+    assert config.theme in BUILTIN_THEMES
 
 
 @every_page
