@@ -139,5 +139,6 @@ def test_every_page_is_in_the_index() -> None:
 def test_commands_are_found() -> None:
     """So that the checks above cannot pass by finding nothing."""
     found = [arguments for page in PAGES for arguments in commands(page)]
-    known = set(oracle_tui.commands)
-    assert {arguments[0] for arguments in found if arguments and arguments[0] in known} == known
+    named = {arguments[0] for arguments in found if arguments}
+    assert {"run", "show", "compare", "export", "queue", "sweep", "import", "doctor"} <= named
+    assert len(found) > 100
