@@ -27,3 +27,14 @@ def test_every_environment_variable_is_in_the_settings_page():
     used = set(re.findall(r"\bORACLE_TUI_[A-Z_]+\b", code))
     told = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(ORACLE_TUI_[A-Z_]+)` \|", told, re.MULTILINE)) == used
+
+
+def test_pages_that_the_code_names_are_there():
+    named = {
+        page
+        for package in ("engine", "oracle_tui", "tests", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert [page for page in sorted(named) if not (ROOT / page).is_file()] == []
