@@ -76,13 +76,6 @@ def test_run_prints_one_summary_object(runs):
     assert "\r" not in done.stderr
 
 
-def test_run_prints_the_id_alone_on_stdout(runs):
-    done = run("run", *TINY)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == the_run(runs).name + "\n"
-    assert done.stderr.endswith("Done: 3 of 3 retrainings.\n")
-
-
 @pytest.mark.slow
 def test_a_set_runs_its_studies_one_after_another(runs):
     few = ("--candidates", "2", "--epochs", "1", "--pretrain-epochs", "1")
