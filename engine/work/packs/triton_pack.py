@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes
 from engine.work.models import build_model
 from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.recording import Recorder
 from engine.work.tiny_cnn import architecture as networks
 from engine.work.tiny_cnn.architecture import Architecture
 from engine.work.tiny_cnn_gpu.program import DEFAULT_TILES, Program, Tiles, fits
@@ -56,7 +57,8 @@ class TritonPack:
         parameters = self._flat(states, "").to(self._device, torch.float32, copy=True)
         self._program = Program(architecture, parameters, recipe.batch_size, tiles)
         self._rate = torch.zeros((), device=self._device)
-        self._captured: dict[tuple[int, ...], Callable[[Tensor], None]] = {}
+        # Launching from Python takes longer than a small step.
+        self._recorder = Recorder(self._device)
 
     @property
     def size(self) -> int:
@@ -79,8 +81,7 @@ class TritonPack:
         piece = _STEPS_IN_A_GRAPH * self._recipe.batch_size
         # From here on nothing is copied between the machine and the device.
         for part in torch.split(torch.from_numpy(order).to(self._device), piece):
-            with torch.cuda.device_of(self._rate):  # type: ignore[no-untyped-call]
-                self._steps_for(part)(part)
+            self._recorder.run(self._steps, list(self._arrays().values()), part)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
@@ -124,38 +125,6 @@ class TritonPack:
                 self._recipe.momentum,
                 self._recipe.weight_decay,
             )
-
-    def _steps_for(self, order: Tensor) -> Callable[[Tensor], None]:
-        """Launching from Python takes longer than a small step, so a GPU replays a recording."""
-        if self._device.type != "cuda":
-            return self._steps
-        shape = (len(order),)
-        if shape not in self._captured:
-            self._captured[shape] = self._capture(order)
-        return self._captured[shape]
-
-    def _capture(self, order: Tensor) -> Callable[[Tensor], None]:
-        """Records the steps over as many images as `order` names."""
-        held = order.clone()
-        before = [flat.clone() for flat in self._arrays().values()]
-        # Triton compiles at the first launch, which cannot be recorded; what that trained is
-        # taken back.
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            self._steps(held)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        for flat, old in zip(self._arrays().values(), before, strict=True):
-            flat.copy_(old)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._steps(held)
-
-        def replay(batch: Tensor) -> None:
-            held.copy_(batch)
-            graph.replay()
-
-        return replay
 
 
 def supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
