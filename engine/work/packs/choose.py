@@ -64,7 +64,9 @@ def make_pack(
         tuning: What of a vision-language model is trained; None for all weights.
     """
     if info.family == ANSWERING:
-        return _answering(info, states, data, recipe, threads, torch_threads, precision, tuning)
+        return _answering(
+            info, states, data, recipe, threads, torch_threads, precision, tuning=tuning
+        )
     if kind is None:
         kept = {}
         if info.family in STACKED_FAMILIES:
@@ -89,12 +91,18 @@ def make_pack(
     raise ValueError(f"{kind!r} is no kind of pack; {', '.join(KINDS)} are")
 
 
-def _answering(info: ModelInfo, states: Mapping[str, Tensor], data: ImageData, *told: Any) -> Pack:
+def _answering(
+    info: ModelInfo,
+    states: Mapping[str, Tensor],
+    data: ImageData,
+    *told: Any,
+    tuning: Tuning | None,
+) -> Pack:
     from engine.work.mllm.pack import DialoguePack
     from engine.work.mllm.samples import DialogueData
 
     assert isinstance(data, DialogueData)
-    return DialoguePack(info, states, data, *told)
+    return DialoguePack(info, states, data, *told, tuning=tuning)
 
 
 def pack_kind(
@@ -214,10 +222,14 @@ def quickest_kind(
                 say(f"compiling would not pay for {samples / best:,.0f} seconds of training")
                 continue
             try:
-                pack = make_pack(
-                    info, states, data, recipe, threads=threads, kind=kind, precision=precision
+                # Under no name, so that its memory is free before the next one is made.
+                found[kind] = _measured(
+                    make_pack(
+                        info, states, data, recipe, threads=threads, kind=kind, precision=precision
+                    ),
+                    data,
+                    recipe,
                 )
-                found[kind] = _measured(pack, data, recipe)
             except Exception as error:  # compilers and drivers raise whatever they like
                 say(f"packs of kind {kind} cannot be used here: {error!r}")
                 continue
