@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
-from engine.spec import ANSWERING
+from engine.study_rules import ANSWERING
 from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes, mixed_batches, target_loss
