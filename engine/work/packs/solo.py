@@ -6,7 +6,7 @@ Candidates share nothing, so as many are worked on at a time as there are thread
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class SoloPack:
             Trainer(network, recipe, take_network(masks or {}, place))
             for place, network in enumerate(networks)
         ]
-        self._pairs = foldable(networks[0]) if _convolves_on_cpu(info, device) else ()
+        self._pairs = _pairs(info, data.classes) if _convolves_on_cpu(info, device) else ()
 
     def prepared(self, network: nn.Module) -> nn.Module:
         """Returns a network as it is trained; here as it is."""
@@ -200,6 +200,12 @@ def laid_out(info: ModelInfo, network: nn.Module, device: torch.device) -> nn.Mo
     if _convolves_on_cpu(info, device):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+@lru_cache(maxsize=4)
+def _pairs(info: ModelInfo, classes: int) -> tuple[Pair, ...]:
+    # How wide a network is does not matter, nor what its weights are.
+    return foldable(network_of(info, classes, {}))
 
 
 def _convolves_on_cpu(info: ModelInfo, device: torch.device) -> bool:
