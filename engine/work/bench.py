@@ -162,7 +162,7 @@ class Bench:
         )
 
 
-def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
+def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int = 1) -> Bench:
     """Sets up the bench: loads the data, gets the base network, and records what it works with.
 
     Raises:
@@ -202,7 +202,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session) -> Bench:
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
-    kind = _kind(spec, data, threads, writer, session)
+    kind = _kind(spec, data, threads, writer, session, workers)
     session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 
     def trained(epochs: int) -> None:
@@ -255,7 +255,12 @@ def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Sessi
 
 
 def _kind(
-    spec: StudySpec, data: ImageData, threads: int, writer: RunWriter, session: Session
+    spec: StudySpec,
+    data: ImageData,
+    threads: int,
+    writer: RunWriter,
+    session: Session,
+    workers: int,
 ) -> str:
     """Returns how packs are computed: as in an earlier part of this run, else what is quickest.
 
@@ -275,6 +280,7 @@ def _kind(
         return kinds[0]
     # The first launch of a Triton kernel compiles it.
     session.stage("compiling")
+    retrainings = int(writer.config.get("n_total") or spec.rows)
     return quickest_kind(
         info,
         kept,
@@ -282,6 +288,8 @@ def _kind(
         spec.retrain,
         kinds=kinds,
         threads=threads,
+        precision=spec.precision,
+        samples=retrainings * spec.retrain.epochs * len(data.train_labels) / workers,
         say=writer.log,
     )
 

@@ -34,7 +34,7 @@ from engine.work.executors.base import (
 )
 from engine.work.executors.place import place_text
 from engine.work.session import Session
-from engine.work.sizing import PackSizer, largest_pack
+from engine.work.sizing import PackSizer, largest_pack, least_pack
 
 # A chunk whose worker dies this often is what kills it.
 _ATTEMPTS = 3
@@ -82,7 +82,8 @@ class Retraining:
         self._sizer = sizer or PackSizer(
             executor.threads,
             bench.device.type,
-            largest_pack(bench.spec.model_info, bench.device.type),
+            largest_pack(bench.spec.model_info, bench.device.type, bench.kind),
+            least_pack(bench.kind),
         )
         self._rate = _Rate()
         self._rows = writer.rows

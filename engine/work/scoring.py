@@ -203,7 +203,7 @@ def _solo_scores(
     """
     images, labels = data.split("train")
     device = images.device
-    at_a_time = images_at_a_time(info)
+    at_a_time = images_at_a_time(info, device)
     pieces = [slice(start, start + at_a_time) for start in range(0, len(images), at_a_time)]
     whole = laid_out(info, network_of(info, data.classes, base), device).eval()
     workers = Workers(threads if device.type == "cpu" else 1)
@@ -267,7 +267,7 @@ def _stacked_scores(
     loss = torch.zeros(len(kept), dtype=torch.float64, device=device)
     right = torch.zeros(len(kept), dtype=torch.int64, device=device)
     indices = torch.as_tensor([list(one[first]) for one in kept], device=device)
-    at_a_time = images_at_a_time(info)
+    at_a_time = images_at_a_time(info, device)
     for start in range(0, len(images), at_a_time):
         piece = slice(start, start + at_a_time)
         with torch.no_grad(), repeatable():

@@ -36,7 +36,7 @@ def run_study(writer: RunWriter, session: Session) -> None:
     spec = StudySpec.from_json(writer.config["spec"])
     executor_name = str(writer.config.get("executor") or "inline")
     gpus = choose_gpus(executor_name, str(writer.config.get("device_asked") or "auto"))
-    bench = prepare(spec, writer, session)
+    bench = prepare(spec, writer, session, max(1, len(gpus)))
     score_candidates(bench, writer, session)
     if spec.search:
         bench = with_picks(bench, writer, session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def _study(folder: Path) -> RunReader:
 def _start_with(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     before = PackSizer.__init__
 
-    def begin(self: PackSizer, threads: int, device_type: str, largest: int) -> None:
-        before(self, threads, device_type, largest)
+    def begin(self: PackSizer, *told: Any) -> None:
+        before(self, *told)
         self.size = size
 
     monkeypatch.setattr(PackSizer, "__init__", begin)

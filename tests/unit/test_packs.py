@@ -289,7 +289,7 @@ def test_the_fused_kernel_refuses_to_augment(states: dict[str, Tensor], data: Im
     moving = replace(data, black=torch.zeros(1))
     assert pack_kind(MODEL, {"conv1": 5}, moving) == "solo"
     draws = batch_draws(0, 0, 0, len(data.train_labels))
-    with pytest.raises(ValueError, match="augments nothing"):
+    with pytest.raises(ValueError, match="the kernels know no crops"):
         make_pack(MODEL, states, data, RECIPE, kind="fused").train(_order(data, 0), 0.1, draws)
 
 

@@ -14,7 +14,7 @@ from engine.catalog import find_dataset
 from engine.work.datasets import ImageData, load_dataset
 from engine.work.describe import describe_model
 from engine.work.models import build_model, network_of, slice_plan
-from engine.work.packs.solo import evaluate_network, images_at_a_time
+from engine.work.packs.solo import evaluate_network
 from engine.work.prefix import SharedPrefix
 from engine.work.scoring import pruned_scores
 from engine.work.surgery import candidate_states, take_network
@@ -108,7 +108,7 @@ def test_scores_are_those_of_each_network_alone(data: ImageData, wiring: str) ->
     states = candidate_states(state, plan, layers, candidates, wiring)
     for place in range(len(candidates)):
         network = network_of(INFO, 10, take_network(states, place))
-        loss, accuracy = evaluate_network(network, *data.split("train"), images_at_a_time(INFO))
+        loss, accuracy = evaluate_network(network, *data.split("train"), 100)
         assert one.loss[place] == pytest.approx(loss, abs=1e-6)
         assert one.accuracy[place] == accuracy
     alone = pruned_scores(INFO, state, plan, layers, candidates[2:3], data, wiring=wiring)

@@ -215,7 +215,7 @@ def test_kernels_hand_over_what_they_do_not_know(
     for recipe in RECIPES.values():
         assert recipe.beyond_plain
         assert possible_kinds(MODEL, {"conv1": 5}, data, recipe=recipe) == ["solo"]
-        with pytest.raises(ValueError, match="the fused kernel knows no"):
+        with pytest.raises(ValueError, match="the kernels know no"):
             make_pack(MODEL, states, data, recipe, kind="fused")
     for recipe in (PLAIN, replace(PLAIN, schedule="cosine", warmup=1)):
         assert not recipe.beyond_plain

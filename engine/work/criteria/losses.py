@@ -42,7 +42,7 @@ def recalibrated_scores(subject: Subject, candidates: Sequence[Pruned], tell: Te
             network,
             subject.train_images,
             subject.train_labels,
-            images_at_a_time(subject.bench.spec.model_info),
+            images_at_a_time(subject.bench.spec.model_info, subject.bench.device),
         )
         results.append(found)
         tell(place + 1)

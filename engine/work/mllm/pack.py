@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.catalog import ModelInfo
-from engine.recipe import Recipe
 from engine.tuning import Tuning
 from engine.work.mllm.availability import peft
 from engine.work.mllm.network import Answerer, measure
@@ -33,27 +32,21 @@ class DialoguePack(SoloPack):
         info: ModelInfo,
         states: Mapping[str, Tensor],
         data: DialogueData,
-        recipe: Recipe,
-        threads: int = 1,
-        torch_threads: int = 1,
-        precision: str = "float32",
+        *told: Any,
         tuning: Tuning | None = None,
     ) -> None:
-        """Builds the networks; see `SoloPack`.
+        """Builds the networks.
 
         Args:
             info: The model they were pruned from.
             states: Their states, stacked (K, ...).
             data: The data, on the device to train on.
-            recipe: How they are trained.
-            threads: How many are worked on at a time on a CPU.
-            torch_threads: How many of torch's threads share each.
-            precision: "bf16" trains with autocast to bfloat16.
+            told: What `SoloPack` takes from its recipe on.
             tuning: What is trained; None for all weights.
         """
         self._tuning = tuning or Tuning()
         self._dialogues = data
-        super().__init__(info, states, data, recipe, threads, torch_threads, precision)
+        super().__init__(info, states, data, *told)
 
     def prepared(self, network: nn.Module) -> nn.Module:
         """Adds low-rank updates and checkpointing, where they are asked for."""

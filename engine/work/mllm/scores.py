@@ -41,7 +41,7 @@ def dialogue_scores(
     """
     device = data.train_images.device
     workers = Workers(threads if device.type == "cpu" else 1)
-    at_a_time = images_at_a_time(info)
+    at_a_time = images_at_a_time(info, device)
 
     def work(place: int) -> tuple[float, float]:
         # Made here and dropped here, so that there is one of a large model at a time.

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.recipe import Recipe
 from engine.work.augment import Draws
 from engine.work.mixing import Mixes
 
@@ -92,6 +93,14 @@ def network_of(state: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if not name.startswith((MOMENTUM, VARIANCE, AVERAGE, STEPS))
     }
+
+
+def require_plain(recipe: Recipe, draws: Draws | None = None, mixes: Mixes | None = None) -> None:
+    """Raises ValueError where kernels of our own are asked for what they do not know."""
+    asked = [*recipe.beyond_plain, *(["crops"] if draws is not None else [])]
+    asked += ["mixes"] if mixes is not None else []
+    if asked:
+        raise ValueError(f"the kernels know no {asked[0]}")
 
 
 @contextmanager

@@ -18,18 +18,20 @@ from engine.work import tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
 from engine.work.mixing import seeded_mixes
-from engine.work.models import build_model
+from engine.work.models import build_model, network_of
 from engine.work.packs import fused
 from engine.work.packs.base import Pack
+from engine.work.packs.graphed import GraphedPack, recordable
 from engine.work.packs.solo import SoloPack
 from engine.work.packs.stacked import StackedPack
 from engine.work.packs.stepping import Masks
+from engine.work.packs.worth import Measured, quickest, worth_compiling
 
 STACKED_FAMILIES = frozenset({"lenet"})
-KINDS = ("fused", "triton", "stacked", "solo")
+KINDS = ("fused", "triton", "stacked", "solo", "graphed", "compiled")
 
 # A measurement trains so many candidates for so many steps, once for warming up and then counted.
-_MEASURED_CANDIDATES = 32
+_MEASURED_CANDIDATES, _MEASURED_LARGE = 32, 8
 _MEASURED_STEPS = 4
 
 
@@ -56,18 +58,24 @@ def make_pack(
         threads: How many candidates are worked on at a time on a CPU.
         torch_threads: Where torch computes them one by one, how many of its threads share each.
         kind: One of `KINDS`, to ask for it.
-        precision: "bf16" for autocast, which only "solo" knows.
-        masks: By parameter, (K, ...), True where a weight is left; where some are not, only "solo"
-            and "stacked" will do.
+        precision: "bf16" for autocast, which "solo", "graphed" and "compiled" know.
+        masks: By parameter, (K, ...), True where a weight is left; where some are not, "fused" and
+            "triton" will not do.
         tuning: What of a vision-language model is trained; None for all weights.
     """
     if info.family == ANSWERING:
-        return _answering(info, states, data, recipe, threads, torch_threads, precision, tuning)
+        return _answering(
+            info, states, data, recipe, threads, torch_threads, precision, tuning=tuning
+        )
     if kind is None:
         kept = {}
         if info.family in STACKED_FAMILIES:
             kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
         kind = pack_kind(info, kept, data, precision, recipe, masked=bool(masks))
+    if kind in ("graphed", "compiled"):
+        return GraphedPack(
+            info, states, data, recipe, precision, masks, compiled=kind == "compiled"
+        )
     if kind == "solo" or precision != "float32":
         return SoloPack(info, states, data, recipe, threads, torch_threads, precision, masks)
     if kind == "stacked":
@@ -83,12 +91,18 @@ def make_pack(
     raise ValueError(f"{kind!r} is no kind of pack; {', '.join(KINDS)} are")
 
 
-def _answering(info: ModelInfo, states: Mapping[str, Tensor], data: ImageData, *told: Any) -> Pack:
+def _answering(
+    info: ModelInfo,
+    states: Mapping[str, Tensor],
+    data: ImageData,
+    *told: Any,
+    tuning: Tuning | None,
+) -> Pack:
     from engine.work.mllm.pack import DialoguePack
     from engine.work.mllm.samples import DialogueData
 
     assert isinstance(data, DialogueData)
-    return DialoguePack(info, states, data, *told)
+    return DialoguePack(info, states, data, *told, tuning=tuning)
 
 
 def pack_kind(
@@ -115,6 +129,8 @@ def possible_kinds(
 ) -> list[str]:
     """Returns the kinds that can compute candidates which keep so many filters of each layer.
 
+    The first is what is taken unmeasured; those after "solo" only where a measurement says so.
+
     Args:
         info: The model.
         kept: How many filters the pruned layers keep.
@@ -123,8 +139,9 @@ def possible_kinds(
         recipe: What they are trained by; None where they are not trained.
         masked: Whether single weights of them are to stay zero.
     """
+    side_by_side = ["graphed", "compiled"] if graphed_supports(info, data) else []
     if precision != "float32":
-        return ["solo"]
+        return ["solo", *side_by_side]
     kinds = []
     # The kernels know plain steps and whole tensors only.
     plain = not masked and (recipe is None or not recipe.beyond_plain)
@@ -134,7 +151,22 @@ def possible_kinds(
         if plain and triton_supports(info, kept, data):
             kinds.append("triton")
         kinds.append("stacked")
-    return [*kinds, "solo"]
+    return [*kinds, "solo", *side_by_side]
+
+
+def graphed_supports(info: ModelInfo, data: ImageData) -> bool:
+    """Tells whether steps of such networks can be recorded on the data's device."""
+    return data.train_images.is_cuda and may_be_recorded(info, data.classes)
+
+
+def may_be_recorded(info: ModelInfo, classes: int) -> bool:
+    """Tells whether a model's steps are the same whenever they are replayed.
+
+    The LeNets have kinds of their own; a person's own network may do anything in Python.
+    """
+    if info.family in (*STACKED_FAMILIES, ANSWERING, "file"):
+        return False
+    return recordable(network_of(info, classes, {}))
 
 
 def triton_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
@@ -154,12 +186,15 @@ def quickest_kind(
     *,
     kinds: Sequence[str],
     threads: int = 1,
+    precision: str = "float32",
+    samples: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Returns the kind that trains most candidate-samples a second, by a short measurement.
+    """Returns the kind that is done with a run first, by a short measurement.
 
     Kinds round differently, so a run must ask once and keep the answer. A kind that fails here is
-    left out; the last one is not measured when it is the only one left.
+    left out, and where all fail there is still "solo". Code is compiled only where that may pay,
+    and taken only where it does.
 
     Args:
         info: The model.
@@ -168,38 +203,60 @@ def quickest_kind(
         recipe: What they are trained by.
         kinds: What to choose from.
         threads: Threads of the fused kernel.
+        precision: "float32" or "bf16".
+        samples: Candidate-samples that each worker trains in the run; None for endlessly many.
         say: Called with a line for the log about each kind.
     """
     if len(kinds) == 1:
         return kinds[0]
-    rates: dict[str, float] = {}
+    found: dict[str, Measured] = {}
     # What is trained does not matter; torch's global generator is put back as it was.
     with torch.random.fork_rng(devices=[]):
         state = build_model(info, data.classes, kept).state_dict()
-        states = {name: torch.stack([t] * _MEASURED_CANDIDATES) for name, t in state.items()}
-        for kind in kinds:
+        small = info.family in STACKED_FAMILIES
+        size = _MEASURED_CANDIDATES if small else _MEASURED_LARGE
+        states = {name: torch.stack([tensor] * size) for name, tensor in state.items()}
+        for kind in sorted(kinds, key=lambda kind: kind == "compiled"):
+            best = max((one.rate for one in found.values()), default=None)
+            if kind == "compiled" and best and samples and not worth_compiling(best, samples):
+                say(f"compiling would not pay for {samples / best:,.0f} seconds of training")
+                continue
             try:
-                pack = make_pack(info, states, data, recipe, threads=threads, kind=kind)
-                rates[kind] = _training_rate(pack, data, recipe)
+                # Under no name, so that its memory is free before the next one is made.
+                found[kind] = _measured(
+                    make_pack(
+                        info, states, data, recipe, threads=threads, kind=kind, precision=precision
+                    ),
+                    data,
+                    recipe,
+                )
             except Exception as error:  # compilers and drivers raise whatever they like
                 say(f"packs of kind {kind} cannot be used here: {error!r}")
                 continue
-            say(f"packs of kind {kind}: {rates[kind]:,.0f} candidate-samples a second")
-    return max(rates, key=lambda kind: rates[kind]) if rates else kinds[-1]
+            ready = f", ready after {found[kind].seconds:,.0f} s" if kind == "compiled" else ""
+            say(f"packs of kind {kind}: {found[kind].rate:,.0f} candidate-samples a second{ready}")
+    return quickest(found, samples) if found else "solo"
 
 
-def _training_rate(pack: Pack, data: ImageData, recipe: Recipe) -> float:
+def _measured(pack: Pack, data: ImageData, recipe: Recipe) -> Measured:
+    """Trains a few steps twice; the first time, what must be compiled is."""
     count = min(len(data.train_labels), _MEASURED_STEPS * recipe.batch_size)
     order = np.arange(count, dtype=np.int64)
     draws = batch_draws(0, 0, 0, count) if data.augmented else None
     mixes = seeded_mixes(0, recipe, count)
-    for _ in range(2):
-        _wait_for(data)
-        began = time.perf_counter()
-        pack.train(order, recipe.learning_rate, draws, mixes)
-        _wait_for(data)
-        seconds = time.perf_counter() - began
-    return pack.size * count / seconds
+    first, second = (
+        _seconds(lambda: pack.train(order, recipe.learning_rate, draws, mixes), data)
+        for _ in range(2)
+    )
+    return Measured(pack.size * count / second, max(0.0, first - second))
+
+
+def _seconds(work: Callable[[], None], data: ImageData) -> float:
+    _wait_for(data)
+    began = time.perf_counter()
+    work()
+    _wait_for(data)
+    return time.perf_counter() - began
 
 
 def _wait_for(data: ImageData) -> None:

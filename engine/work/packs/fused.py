@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +16,8 @@ from engine.work.augment import Draws
 from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes
 from engine.work.models import build_model
-from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.base import MOMENTUM, Evaluation, require_plain
+from engine.work.packs.flat import named, rows
 from engine.work.tiny_cnn.architecture import Architecture
 
 # torch's prefix of a parameter's name in a pack's state -> the kernel's array.
@@ -48,8 +48,8 @@ class FusedPack:
             recipe: Batch size, momentum and weight decay.
             threads: How many candidates are worked on at a time.
         """
-        if recipe.beyond_plain:
-            raise ValueError(f"the fused kernel knows no {recipe.beyond_plain[0]}")
+        require_plain(recipe)
+        self._recipe = recipe
         size = len(next(iter(states.values())))
         arrays = [
             {name: tensor[place].numpy() for name, tensor in states.items()}
@@ -81,10 +81,7 @@ class FusedPack:
         mixes: Mixes | None = None,
     ) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
-        if mixes is not None:
-            raise ValueError("the fused kernel mixes nothing")
-        if draws is not None:
-            raise ValueError("the fused kernel augments nothing")
+        require_plain(self._recipe, draws, mixes)
         self._kernel.train(order, rate)
 
     def evaluate(self, split: str) -> Evaluation:
@@ -94,25 +91,16 @@ class FusedPack:
     def state(self) -> dict[str, Tensor]:
         """Returns parameters and momentum; see `Pack.state`."""
         flat = self._kernel.state()
-        state: dict[str, Tensor] = {}
-        for prefix, array in _ARRAYS.items():
-            start = 0
-            for name, shape in self._shapes:
-                end = start + math.prod(shape)
-                part = flat[array][:, start:end].reshape(self.size, *shape)
-                state[prefix + name] = torch.from_numpy(part.copy())
-                start = end
-        return state
+        return {
+            name: tensor
+            for prefix, array in _ARRAYS.items()
+            for name, tensor in named(torch.from_numpy(flat[array]), self._shapes, prefix).items()
+        }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state` returned."""
         self._kernel.load_state(
-            {
-                array: np.concatenate(
-                    [state[prefix + name].flatten(1).numpy() for name, _ in self._shapes], axis=1
-                )
-                for prefix, array in _ARRAYS.items()
-            }
+            {array: rows(state, self._shapes, prefix).numpy() for prefix, array in _ARRAYS.items()}
         )
 
 

@@ -5,8 +5,8 @@ Candidates share nothing, so as many are worked on at a time as there are thread
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from torch.nn import functional
 
 from engine.catalog import ModelInfo
 from engine.recipe import Recipe
+from engine.study_rules import ANSWERING
 from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes, mixed_batches, target_loss
 from engine.work.models import network_of
 from engine.work.packs.base import Evaluation
+from engine.work.packs.folding import Pair, foldable, folded
 from engine.work.packs.stepping import Masks, Trainer
 from engine.work.packs.workers import Workers
 from engine.work.surgery import take_network
@@ -54,8 +56,8 @@ class SoloPack:
             masks: By parameter, (K, ...), True where a weight is left; the others stay zero.
         """
         self._data, self._recipe, self._precision = data, recipe, precision
-        self._at_a_time = images_at_a_time(info)
         device = data.train_images.device
+        self._at_a_time = images_at_a_time(info, device)
         self._workers = Workers(threads if device.type == "cpu" else 1, torch_threads)
         size = len(next(iter(states.values())))
         networks = [
@@ -71,6 +73,7 @@ class SoloPack:
             Trainer(network, recipe, take_network(masks or {}, place))
             for place, network in enumerate(networks)
         ]
+        self._pairs = _pairs(info, data.classes) if _convolves_on_cpu(info, device) else ()
 
     def prepared(self, network: nn.Module) -> nn.Module:
         """Returns a network as it is trained; here as it is."""
@@ -123,7 +126,9 @@ class SoloPack:
         images, labels = self._data.split(split)
         results = self._workers.run(
             [
-                partial(evaluate_network, trainer.judged, images, labels, self._at_a_time)
+                partial(
+                    evaluate_network, trainer.judged, images, labels, self._at_a_time, self._pairs
+                )
                 for trainer in self._trainers
             ]
         )
@@ -145,7 +150,11 @@ class SoloPack:
 
 
 def evaluate_network(
-    network: nn.Module, images: Tensor, labels: Tensor, at_a_time: int
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    at_a_time: int,
+    pairs: Sequence[Pair] = (),
 ) -> tuple[float, float]:
     """Returns mean cross-entropy and accuracy of one network over all images, in eval mode.
 
@@ -154,11 +163,12 @@ def evaluate_network(
         images: All images.
         labels: Their labels.
         at_a_time: How many are evaluated at a time; see `images_at_a_time`.
+        pairs: Convolutions and batch norms that are computed as one; see `foldable`.
     """
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
     right = torch.zeros((), dtype=torch.int64, device=images.device)
-    with torch.no_grad():
+    with torch.no_grad(), folded(network, pairs):
         for start in range(0, len(images), at_a_time):
             piece = slice(start, start + at_a_time)
             more_loss, more_right = tally(network(images[piece]), labels[piece])
@@ -167,15 +177,18 @@ def evaluate_network(
     return loss.item() / len(images), right.item() / len(images)
 
 
-def images_at_a_time(info: ModelInfo) -> int:
+def images_at_a_time(info: ModelInfo, device: torch.device) -> int:
     """Returns how many images of a model's size are evaluated at a time.
 
-    It depends on the model alone, because it is part of the result: another number could round
-    the sums differently. Maps of 16 images of 224 pixels take a few hundred MB in large networks.
+    It depends on the model and on the kind of device alone, because it is part of the result:
+    another number could round the sums differently. Maps of 16 images of 224 pixels take a few
+    hundred MB in large networks. On a CPU, maps of more than some 4 MB leave the caches and are
+    given back to the system after each layer, which took a third of the time.
     """
     if info.family == "lenet":
         return 1_000
-    return max(16, min(256, (256 << 10) // info.size**2))
+    pixels = (64 if _convolves_on_cpu(info, device) else 256) << 10
+    return max(16, min(256, pixels // info.size**2))
 
 
 def laid_out(info: ModelInfo, network: nn.Module, device: torch.device) -> nn.Module:
@@ -184,9 +197,19 @@ def laid_out(info: ModelInfo, network: nn.Module, device: torch.device) -> nn.Mo
     On CPUs convolutional networks train 10 to 25 % faster with channels last.
     """
     network = network.to(device)
-    if device.type == "cpu" and info.family not in ("lenet", "mllm"):
+    if _convolves_on_cpu(info, device):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+@lru_cache(maxsize=4)
+def _pairs(info: ModelInfo, classes: int) -> tuple[Pair, ...]:
+    # How wide a network is does not matter, nor what its weights are.
+    return foldable(network_of(info, classes, {}))
+
+
+def _convolves_on_cpu(info: ModelInfo, device: torch.device) -> bool:
+    return device.type == "cpu" and info.family not in ("lenet", ANSWERING)
 
 
 def tally(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ for few channels). The first layer's patches are the same for all candidates and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes, mixed_batches, stacked_target_losses
 from engine.work.models.lenet import KERNEL
 from engine.work.packs.base import Evaluation
+from engine.work.packs.recording import Recorder
 from engine.work.packs.stepping import Masks, StackedStep
 
 IMAGES_AT_A_TIME = 256
@@ -57,7 +58,8 @@ class StackedPack:
         }
         self._stepping = StackedStep(self._parameters, recipe, masks)
         self._rate = torch.zeros((), device=self._device)
-        self._captured: dict[int, Callable[[Tensor, Tensor], None]] = {}
+        # A step's fifty small kernels cost more to launch than to run.
+        self._recorder = Recorder(self._device, warm_ups=3)
 
     @property
     def size(self) -> int:
@@ -75,7 +77,7 @@ class StackedPack:
         self._rate.fill_(rate)
         batches = train_batches(self._data, order, self._recipe.batch_size, draws)
         for images, targets in mixed_batches(batches, self._recipe, mixes, self._data.classes):
-            self._step_for(images, targets)(images, targets)
+            self._recorder.run(self._step, list(self._stepping.state().values()), images, targets)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
@@ -108,39 +110,6 @@ class StackedPack:
         loss = stacked_target_losses(logits, targets, self._recipe).mean(1).sum()
         gradients = torch.autograd.grad(loss, list(self._parameters.values()))
         self._stepping.step(dict(zip(self._parameters, gradients, strict=True)), self._rate)
-
-    def _step_for(self, images: Tensor, targets: Tensor) -> Callable[[Tensor, Tensor], None]:
-        """A step's fifty small kernels cost more to launch than to run, so a GPU replays them."""
-        if self._device.type != "cuda":
-            return self._step
-        if len(targets) not in self._captured:
-            with torch.cuda.device(self._device):
-                self._captured[len(targets)] = self._capture(images.clone(), targets.clone())
-        return self._captured[len(targets)]
-
-    def _capture(
-        self, held_images: Tensor, held_targets: Tensor
-    ) -> Callable[[Tensor, Tensor], None]:
-        """Records a step that reads its batch from what is held."""
-        before = self.state()
-        # Capture needs a warm-up on a stream of its own; what it trained is taken back.
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._step(held_images, held_targets)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        self.load_state(before)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._step(held_images, held_targets)
-
-        def replay(images: Tensor, targets: Tensor) -> None:
-            held_images.copy_(images)
-            held_targets.copy_(targets)
-            graph.replay()
-
-        return replay
 
 
 def stacked_logits(

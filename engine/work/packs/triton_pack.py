@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,7 +15,9 @@ from engine.work.augment import Draws
 from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes
 from engine.work.models import build_model
-from engine.work.packs.base import MOMENTUM, Evaluation
+from engine.work.packs.base import MOMENTUM, Evaluation, require_plain
+from engine.work.packs.flat import named, rows
+from engine.work.packs.recording import Recorder
 from engine.work.tiny_cnn import architecture as networks
 from engine.work.tiny_cnn.architecture import Architecture
 from engine.work.tiny_cnn_gpu.program import DEFAULT_TILES, Program, Tiles, fits
@@ -46,17 +47,17 @@ class TritonPack:
             recipe: Batch size, momentum and weight decay.
             tiles: How work is cut up; another way rounds otherwise.
         """
-        if recipe.beyond_plain:
-            raise ValueError(f"the Triton kernels know no {recipe.beyond_plain[0]}")
+        require_plain(recipe)
         first = {name: tensor[0] for name, tensor in states.items()}
         architecture = Architecture.of(first)
         self._shapes = architecture.shapes()
         self._data, self._recipe = data, recipe
         self._device = data.train_images.device
-        parameters = self._flat(states, "").to(self._device, torch.float32, copy=True)
+        parameters = rows(states, self._shapes).to(self._device, torch.float32, copy=True)
         self._program = Program(architecture, parameters, recipe.batch_size, tiles)
         self._rate = torch.zeros((), device=self._device)
-        self._captured: dict[tuple[int, ...], Callable[[Tensor], None]] = {}
+        # Launching from Python takes longer than a small step.
+        self._recorder = Recorder(self._device)
 
     @property
     def size(self) -> int:
@@ -71,16 +72,12 @@ class TritonPack:
         mixes: Mixes | None = None,
     ) -> None:
         """Takes one SGD step per batch; see `Pack.train`."""
-        if mixes is not None:
-            raise ValueError("the Triton kernels mix nothing")
-        if draws is not None:
-            raise ValueError("the Triton kernels augment nothing")
+        require_plain(self._recipe, draws, mixes)
         self._rate.fill_(rate)
         piece = _STEPS_IN_A_GRAPH * self._recipe.batch_size
         # From here on nothing is copied between the machine and the device.
         for part in torch.split(torch.from_numpy(order).to(self._device), piece):
-            with torch.cuda.device_of(self._rate):  # type: ignore[no-untyped-call]
-                self._steps_for(part)(part)
+            self._recorder.run(self._steps, list(self._arrays().values()), part)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
@@ -93,25 +90,19 @@ class TritonPack:
 
     def state(self) -> dict[str, Tensor]:
         """Returns parameters and momentum; see `Pack.state`."""
-        state: dict[str, Tensor] = {}
-        for prefix, flat in self._arrays().items():
-            own, start = flat.to("cpu", copy=True), 0
-            for name, shape in self._shapes:
-                end = start + math.prod(shape)
-                state[prefix + name] = own[:, start:end].reshape(self.size, *shape).clone()
-                start = end
-        return state
+        return {
+            name: tensor
+            for prefix, flat in self._arrays().items()
+            for name, tensor in named(flat.cpu(), self._shapes, prefix).items()
+        }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state` returned."""
         for prefix, flat in self._arrays().items():
-            flat.copy_(self._flat(state, prefix))
+            flat.copy_(rows(state, self._shapes, prefix))
 
     def _arrays(self) -> dict[str, Tensor]:
         return {"": self._program.parameters, MOMENTUM: self._program.momenta}
-
-    def _flat(self, state: Mapping[str, Tensor], prefix: str) -> Tensor:
-        return torch.cat([state[prefix + name].flatten(1) for name, _ in self._shapes], 1)
 
     def _steps(self, order: Tensor) -> None:
         images, labels = self._data.split("train")
@@ -124,38 +115,6 @@ class TritonPack:
                 self._recipe.momentum,
                 self._recipe.weight_decay,
             )
-
-    def _steps_for(self, order: Tensor) -> Callable[[Tensor], None]:
-        """Launching from Python takes longer than a small step, so a GPU replays a recording."""
-        if self._device.type != "cuda":
-            return self._steps
-        shape = (len(order),)
-        if shape not in self._captured:
-            self._captured[shape] = self._capture(order)
-        return self._captured[shape]
-
-    def _capture(self, order: Tensor) -> Callable[[Tensor], None]:
-        """Records the steps over as many images as `order` names."""
-        held = order.clone()
-        before = [flat.clone() for flat in self._arrays().values()]
-        # Triton compiles at the first launch, which cannot be recorded; what that trained is
-        # taken back.
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            self._steps(held)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        for flat, old in zip(self._arrays().values(), before, strict=True):
-            flat.copy_(old)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._steps(held)
-
-        def replay(batch: Tensor) -> None:
-            held.copy_(batch)
-            graph.replay()
-
-        return replay
 
 
 def supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:

@@ -145,12 +145,7 @@ class Program:
             self._winners2,
             self._maps1,
             self._partials,
-            count,
-            self.room,
-            shape.conv1,
-            shape.conv2,
-            self._conv2_offset,
-            shape.size,
+            *self._conv2(count),
             FILTERS=_padded(shape.conv2),
             SLICE=tiles.slice,
             BLOCK=tiles.positions,
@@ -162,12 +157,7 @@ class Program:
             self._winners2,
             self.parameters,
             self._gradients1,
-            count,
-            self.room,
-            shape.conv1,
-            shape.conv2,
-            self._conv2_offset,
-            shape.size,
+            *self._conv2(count),
             CHANNELS=_padded(shape.conv1),
             BLOCK=tiles.cells,
             DEPTH=tiles.depth,
@@ -178,10 +168,7 @@ class Program:
             images,
             batch,
             self._partials,
-            count,
-            self.room,
-            shape.conv1,
-            shape.size,
+            *self._conv1(count),
             FILTERS=_padded(shape.conv1),
             SLICE=tiles.slice,
             BLOCK=tiles.positions,
@@ -213,6 +200,15 @@ class Program:
         losses, hits = (torch.cat(parts, 1).cpu() for parts in zip(*slices, strict=True))
         return torch.stack([row.sum() for row in losses]), hits.sum(1)
 
+    def _conv1(self, count: int) -> tuple[int, ...]:
+        """What every kernel of the first convolution is told of so many samples."""
+        return count, self.room, self._architecture.conv1, self._architecture.size
+
+    def _conv2(self, count: int) -> tuple[int, ...]:
+        """The same of the second convolution."""
+        shape = self._architecture
+        return count, self.room, shape.conv1, shape.conv2, self._conv2_offset, shape.size
+
     def _convolve(self, images: Tensor, batch: Tensor) -> None:
         count, shape, tiles = len(batch), self._architecture, self._tiles
         convolutions.conv1_forward[(-(-count * _CONV1_CELLS // tiles.cells), self._size)](
@@ -221,10 +217,7 @@ class Program:
             self.parameters,
             self._maps1,
             self._winners1,
-            count,
-            self.room,
-            shape.conv1,
-            shape.size,
+            *self._conv1(count),
             FILTERS=_padded(shape.conv1),
             BLOCK=tiles.cells,
         )
@@ -233,12 +226,7 @@ class Program:
             self.parameters,
             self._maps2,
             self._winners2,
-            count,
-            self.room,
-            shape.conv1,
-            shape.conv2,
-            self._conv2_offset,
-            shape.size,
+            *self._conv2(count),
             FILTERS=_padded(shape.conv2),
             BLOCK=tiles.cells,
             DEPTH=tiles.depth,
