@@ -31,7 +31,7 @@ async def settled(pilot: Pilot[Any]) -> None:
         plots = [plot for plot in screen.query(Plot) if plot.visible_region]
         return not any(
             worker.is_running or not worker.is_finished for worker in app.workers
-        ) and all(plot.frame is not None and not plot.due for plot in plots)
+        ) and all(plot.waits or (plot.frame is not None and not plot.due) for plot in plots)
 
     await until(pilot, quiet, "the app to settle")
     await pilot.pause()
