@@ -323,34 +323,10 @@ class RunScreen(LookingScreen):
             self.dismiss()
 
     @property
-    def _target(self) -> Target | None:
+    def target(self) -> Target | None:
+        """The run, once it was read."""
         view = self.view
         return None if view is None else Target(view.path, view.id, view.status)
-
-    def action_pause(self) -> None:
-        """Pause, or go on."""
-        if self._target is not None:
-            self.pause_or_go_on(self._target)
-
-    def action_resume(self) -> None:
-        """Go on with the run."""
-        if self._target is not None:
-            self.resume(self._target)
-
-    def action_stop(self) -> None:
-        """Stop the run, after asking."""
-        if self._target is not None:
-            self.stop([self._target])
-
-    def action_export(self) -> None:
-        """Write the CSV files."""
-        if self._target is not None:
-            self.export([self._target])
-
-    def action_copy(self) -> None:
-        """Send the id to the terminal's clipboard."""
-        if self._target is not None:
-            self.copy_id(self._target)
 
 
 def _same(old: object, new: object) -> bool:

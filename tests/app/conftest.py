@@ -158,3 +158,9 @@ def make_app(runs_dir: Path) -> Callable[..., OracleApp]:
         )
 
     return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., OracleApp], make_run: MakeRun) -> OracleApp:
+    """Make an app that opens a finished run of 45 candidates."""
+    return make_app(make_run("done"))

@@ -178,9 +178,9 @@ def test_run_not_working(
 
 
 def test_run_many_points(snap_compare: Compare, make_app: MakeApp, make_run: MakeRun) -> None:
-    from oracle_tui.plots import scatter
+    from oracle_tui.plots import scatter_data
 
-    assert scatter.FEW < 4 * 252
+    assert scatter_data.FEW < 4 * 252
     app = make_app(make_run("done", ratio=0.5))
     assert snap_compare(app, terminal_size=SIZES[1], run_before=keys())
 
