@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import OracleError, UsageError
 from oracle_tui.formats import escape, short_id
-from oracle_tui.plots.series import SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.plots.series import COLOURS, SERIES_GLYPHS, Series, SeriesData
 from oracle_tui.run_places import places_of
 from oracle_tui.view_parts import Finished
 from oracle_tui.views import Axes
@@ -95,7 +95,7 @@ def compare_runs(paths: Sequence[Path], before: Mapping[str, int] | None = None)
     facts = [_facts(spec) for _, _, spec in found]
     common = {key for key in _facts(None) if len({each[key] for each in facts}) <= 1}
     names = _distinct([run_id for run_id, _, _ in found])
-    places = places_of(names, len(SERIES_GLYPHS), before or {})
+    places = places_of(names, len(SERIES_GLYPHS), before or {}, first=COLOURS)
     runs = tuple(
         ComparedRun(
             id=run_id,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 
-def places_of(ids: Sequence[str], count: int, before: Mapping[str, int]) -> dict[str, int]:
+def places_of(
+    ids: Sequence[str], count: int, before: Mapping[str, int], *, first: int | None = None
+) -> dict[str, int]:
     """Give each run a place, the same one in every comparison as far as there are enough of them.
 
     A run has a liking for each place, which follows from its id alone, and takes the best of those
@@ -17,6 +19,7 @@ def places_of(ids: Sequence[str], count: int, before: Mapping[str, int]) -> dict
         ids: runs that are compared; their order does not matter.
         count: how many places there are; more runs than that share them evenly.
         before: places that were given to these and to other runs.
+        first: how many places, the first ones, are to be taken before the others.
     """
     found: dict[str, int] = {}
     left = sorted(set(ids))
@@ -24,7 +27,14 @@ def places_of(ids: Sequence[str], count: int, before: Mapping[str, int]) -> dict
     while left:
         free = set(range(count))
         wishes = sorted(
-            (before.get(run) != place, place in spoken_for, -_liking(run, place), run, place)
+            (
+                before.get(run) != place,
+                place in spoken_for,
+                first is not None and place >= first,
+                -_liking(run, place),
+                run,
+                place,
+            )
             for run in left
             for place in free
         )

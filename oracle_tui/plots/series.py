@@ -17,6 +17,7 @@ from oracle_tui.plots.window import Floats
 
 #: Glyph of the nth series; a colour goes with it, so that no two glyphs look alike without one.
 SERIES_GLYPHS = "•+×▪○△◇#▲=□▽@%~&"  # noqa: RUF001
+#: The first glyphs have a colour each; the others share these, in the same order.
 COLOURS = 8
 INTERVAL = "│"
 

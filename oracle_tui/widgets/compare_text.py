@@ -105,7 +105,7 @@ def heat_lines(found: Comparison, width: int) -> Text:
     lines: list[Text] = []
     for first in range(0, len(ratios), fitting):  # ratios that do not fit stand below
         some = ratios[first : first + fitting]
-        head = "".join(f"{ratio:>{CELL}}" for ratio in some)
+        head = "".join(f"  {ratio:<{CELL - 2}}" for ratio in some)
         lines.append(Text(f"{'tau acc':<{name_width}}{head}", "dim"))
         for layer in layers:
             line = Text(f"{names[layer]:<{name_width}}")
@@ -120,12 +120,12 @@ def heat_lines(found: Comparison, width: int) -> Text:
 def _heat_cell(taus: Sequence[float]) -> Text:
     values = [tau for tau in taus if math.isfinite(tau)]
     if not values:
-        return Text(f"{'·':>{CELL}}", "dim")
+        return Text(f"  {'·':<{CELL - 2}}", "dim")
     tau = sum(values) / len(values)
     shade = SHADES[min(len(SHADES) - 1, int(abs(tau) * len(SHADES)))]
     count = f"*{len(values)}" if len(values) > 1 else ""
-    text = f"{signed(tau, 2) + count:>{CELL - 5}}"
-    return Text.assemble("   ", (shade * 2, "red" if tau > 0 else "green"), text)
+    text = f" {signed(tau, 2) + count:<{CELL - 5}}"
+    return Text.assemble("  ", (shade * 2, "red" if tau > 0 else "green"), text)
 
 
 def wiring_lines(found: Comparison) -> Text:

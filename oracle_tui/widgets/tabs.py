@@ -26,8 +26,10 @@ def plot_name(plot: Plot, words: Words, text: str, *, empty: bool = False) -> No
     """Say over a plot what it shows, and on the right how its limits follow the points."""
     note = plot.frame.note if plot.frame is not None else ""
     state = "" if empty else f"{plot.mode.value}  {note}".rstrip()
+    if not plot.size.width:  # hidden: there is no room yet, and said again when there is
+        state = ""
     room = plot.size.width - 2 - len(state)
-    if len(text) >= room > 0:
+    if state and len(text) >= room > 2:
         text = f"{text[: room - 2]}… "
     words.show(f"{text.ljust(room)}{state}" if state else text)
 

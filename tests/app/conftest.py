@@ -66,9 +66,10 @@ def make_run(runs_dir: Path) -> MakeRun:
         message: str = "",
         live: dict[str, Any] | None = None,
         wiring: str = "correct",
+        dataset: str = "mnist-5k",
     ) -> Path:
         spec = PRESETS["quick"].spec.with_(
-            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring
+            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring, dataset=dataset
         )
         folder = runs_dir / run_name(spec)
         config = {**run_config(spec, folder.name, "cpu"), "created": CREATED}

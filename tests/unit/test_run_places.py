@@ -34,6 +34,12 @@ def test_who_was_compared_before_keeps_its_place(
     assert all(after[run] == before[run] for run in before if run in together)
 
 
+def test_the_first_places_are_taken_first() -> None:
+    for number in range(20):
+        ids = [f"{number} {each}" for each in range(8)]
+        assert sorted(places_of(ids, 16, {}, first=8).values()) == list(range(8))
+
+
 def test_a_new_run_leaves_the_places_of_absent_ones_alone() -> None:
     before = places_of(["a", "b", "c"], 16, {})
     for number in range(40):
