@@ -8,8 +8,9 @@ from textual.app import App
 from textual.events import Event, Key
 from textual.widget import Widget
 
-#: Seconds after which a key that nobody reports on is taken for done.
-LOST = 0.2
+#: Seconds after which a key that nobody reports on is taken for done: its target is gone. Not less,
+#: since a key that is only slow, where other work has the cores, must not be overtaken.
+LOST = 1.0
 
 
 class KeyOrderApp(App[None]):
@@ -52,9 +53,14 @@ class KeyOrderApp(App[None]):
         self.set_timer(LOST, lambda: self._done(key))
 
     def _heard(self, target: Widget, key: Key) -> None:
-        """Go on after a key that its target kept; others bubble up."""
+        """Go on after a key that its target kept; others bubble up, and may be kept there."""
+        if key is not self._on_its_way:
+            return
+        parent = target.parent
         if key._stop_propagation:
             self._settle(target, key)
+        elif isinstance(parent, Widget):
+            parent.call_later(self._heard, parent, key)
 
     def _settle(self, target: Widget | None, key: Key) -> None:
         """Let what a widget says because of the key be heard, by itself and by its screen."""
