@@ -124,8 +124,8 @@ def _facts(spec: StudySpec | None) -> dict[str, str]:
     if spec is None:
         return dict.fromkeys(("model", "dataset", "layers", "ratio", "wiring", "seed"), "")
     return {
-        "model": _model(spec.model),
-        "dataset": spec.dataset,
+        "model": _of_a_file(spec.model),
+        "dataset": _of_a_file(spec.dataset),
         "layers": layers_in_short(spec.layers),
         "ratio": spec.ratio_text,
         "wiring": spec.wiring,
@@ -133,8 +133,8 @@ def _facts(spec: StudySpec | None) -> dict[str, str]:
     }
 
 
-def _model(name: str) -> str:
-    """A model's name; of a file only its own name, not its folder."""
+def _of_a_file(name: str) -> str:
+    """The name of a model or data set; where it comes from a file, without the file's folder."""
     return name.rpartition("/")[2] if ".py:" in name else name
 
 

@@ -117,11 +117,6 @@ class Plot(Widget, can_focus=True):
 
         plot: Plot
 
-        @property
-        def control(self) -> Plot:
-            """The plot it is about."""
-            return self.plot
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty plot in LIVE mode."""
         super().__init__(id=id, classes=classes)

@@ -10,7 +10,6 @@ import numpy as np
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widget import Widget
 
 from oracle_tui.plots.box import Box, box_marks
 from oracle_tui.plots.frame import LEFT, Frame
@@ -62,11 +61,6 @@ class ScatterPlot(Plot):
         plot: ScatterPlot
         candidate: int | None
 
-        @property
-        def control(self) -> Widget:
-            """The plot it is about."""
-            return self.plot
-
     @dataclass
     class Picked(Message):
         """A person picked other candidates."""
@@ -74,11 +68,6 @@ class ScatterPlot(Plot):
         plot: ScatterPlot
         candidates: frozenset[int]
         box: bool  # whether a box was drawn around them
-
-        @property
-        def control(self) -> Widget:
-            """The plot it is about."""
-            return self.plot
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty scatter."""

@@ -316,6 +316,14 @@ class QueueScreen(ActingScreen):
             ConfirmScreen(question, "Remove"), lambda yes: self._edit(remove) if yes else None
         )
 
+    def action_pause(self) -> None:
+        """Pause, or go on; who waits for its turn is left alone."""
+        run = self.current
+        if run is not None and run.status == "queued" and not run.pid:
+            self.notify(f"{run.id} waits for its turn: there is nothing to pause.", markup=False)
+        else:
+            super().action_pause()
+
     def action_at_once(self, step: int) -> None:
         """Change how many runs share the cores."""
         self.at_once = min(MOST_AT_ONCE, max(1, self.at_once + step))

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
-from oracle_tui.filters import matches
+from oracle_tui.filters import FILTERS, matches
 from oracle_tui.formats import at_home
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
@@ -232,7 +232,7 @@ class RunsScreen(ActingScreen):
         empty.display = not table.display
         self.set_class(not table.display, "-nothing")
         if nothing and self.rows:
-            empty.show("No run matches the filter.\n\nesc shows all runs again.")
+            empty.show(f"No run matches the filter.\n\n{FILTERS}\nesc shows all runs again.")
         elif nothing:
             empty.show(
                 "No runs yet.\n\nn starts one: the quick preset takes about two minutes.\n"
