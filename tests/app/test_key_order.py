@@ -50,7 +50,8 @@ class Keyed(KeyOrderApp):
     def on_mount(self) -> None:
         self.query_one(Typed).focus()
 
-    def action_take(self) -> None:
+    async def action_take(self) -> None:
+        await asyncio.sleep(0.1)
         self.taken.append("x")
 
 
