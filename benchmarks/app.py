@@ -35,7 +35,7 @@ from engine.summary import summarise_run
 
 COLUMNS, LINES = 120, 36
 BIG = 40_000
-PARTS = ("start", "big", "live", "many")
+PARTS = ("start", "big", "live", "moving", "many")
 
 
 def make_run(folder: Path, seed: int, rows: int = 0, *, live: bool = False) -> RunWriter:
@@ -181,6 +181,8 @@ def measure(many: int, parts: Sequence[str], times: int) -> dict[str, float]:
                 measure_live_run(found, few, cache, live)
         finally:
             live.close()
+        if "moving" in parts:
+            measure_moving_points(found, few, root / "four", cache)
         if "many" in parts:
             make_run(lot, 0, BIG)
             for seed in range(1, many):
@@ -264,12 +266,48 @@ def measure_live_run(found: dict[str, float], runs: Path, cache: Path, live: Run
                 grow(live, second + (100 if colour else 0))
                 total += app.read(1.0)
             found[f"bytes/s at one frame a second, {title}"] = total / seconds
-            total = 0
-            for second in range(seconds):
-                app.press(b"L" if second % 2 else b"H")
-                total += app.read(1.0)
-            found[f"bytes/s when every point moves each second, {title}"] = total / seconds
+            found[f"bytes/s when every point moves each second, {title}"] = moving(app)
             app.leave()
+
+
+def measure_moving_points(found: dict[str, float], one: Path, four: Path, cache: Path) -> None:
+    """Bytes while all of 40,000 points move once a second: of one run, and of four compared."""
+    four.mkdir()
+    for seed in range(4):
+        make_run(four, seed, BIG // 4)
+    for colour, title in ((False, "NO_COLOR"), (True, "colours")):
+        with opened(one, cache, no_color=not colour) as app:
+            app.until("n=40k")
+            app.press(b"/n>1000")
+            app.until(r"1 of \d+")
+            app.press(b"\r")
+            app.read(1.0)
+            app.press(b"\r")
+            app.until(r"LIVE +[\d,]+ in [\d,]+ cells")
+            app.read(4.0)
+            found[f"bytes/s when 40,000 points move each second, {title}"] = moving(app)
+            app.leave()
+        with opened(four, cache, no_color=not colour) as app:
+            app.until("n=10k")
+            app.read(4.0)
+            app.press(b"    c")
+            app.until(r"LIVE +[\d,]+ points")
+            app.read(4.0)
+            found[f"bytes/s when four runs of 10,000 move each second, {title}"] = moving(app)
+            app.leave()
+
+
+def moving(app: App, moves: int = 12) -> float:
+    """Bytes of one move of the view to and fro: bytes a second, where one comes every second."""
+    total = 0
+    for move in range(moves):
+        app.press(b"L" if move % 2 else b"H")
+        # A frame comes after the key's echo, late where other work waits for the cores.
+        last = time.monotonic()
+        while time.monotonic() - last < 1.5:
+            if new := app.read(0.05):
+                total, last = total + new, time.monotonic()
+    return total / moves
 
 
 def measure_many_runs(found: dict[str, float], runs: Path, cache: Path, many: int) -> None:

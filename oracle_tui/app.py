@@ -61,6 +61,7 @@ class OracleApp(KeyOrderApp):
         self.config = load_config() if config is None else config
         self.animation_level = "none"  # moving underlines cost bytes on a slow line
         self.live_runs: dict[str, str] = {}  # id -> status, as far as seen
+        self.run_places: dict[str, int] = {}  # of runs among the glyphs of comparisons
         self.acts = Acts()
         self.shown = Shown()
         self._painted: Screen[Any] | None = None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import OracleError, UsageError
 from oracle_tui.formats import escape, short_id
-from oracle_tui.plots.series import SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.plots.series import COLOURS, SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.run_places import places_of
 from oracle_tui.view_parts import Finished
 from oracle_tui.views import Axes
 
@@ -30,12 +31,18 @@ class ComparedRun:
     """One run of a comparison."""
 
     id: str
-    name: str  # what tells it apart from the others
+    short: str  # the few characters of its id
+    facts: str  # what tells it apart from the others, in words
     glyph: str
     numbers: Numbers
     score: object  # float64[n]
     outcome: object  # float64[n]
     spec: StudySpec | None
+
+    @property
+    def name(self) -> str:
+        """Id and facts."""
+        return f"{self.short} {self.facts}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,16 @@ class Comparison:
     same: str  # what all of them have in common
     pairs: tuple[WiringPair, ...] = ()  # of runs that differ in the wiring alone
     overall: tuple[Overall, ...] = ()  # every score over all of them
+    places: Mapping[str, int] = field(default_factory=dict)  # of each run among the glyphs
 
 
-def compare_runs(paths: Sequence[Path]) -> Comparison:
-    """Read runs: pruned train loss against best test accuracy of each."""
+def compare_runs(paths: Sequence[Path], before: Mapping[str, int] | None = None) -> Comparison:
+    """Read runs: pruned train loss against best test accuracy of each.
+
+    Args:
+        paths: the runs.
+        before: places among the glyphs that runs were given in earlier comparisons.
+    """
     from engine.analysis import analyse_rows
     from engine.comparison import wiring_pairs
     from engine.leaderboard import leaderboard, over_runs
@@ -81,40 +94,54 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
         found.append((escape(str(config.get("run_id", path.name))), done, spec))
     facts = [_facts(spec) for _, _, spec in found]
     common = {key for key in _facts(None) if len({each[key] for each in facts}) <= 1}
+    names = _distinct([run_id for run_id, _, _ in found])
+    places = places_of(names, len(SERIES_GLYPHS), before or {}, first=COLOURS)
     runs = tuple(
         ComparedRun(
             id=run_id,
-            name=_name(run_id, fact, common),
-            glyph=SERIES_GLYPHS[number % len(SERIES_GLYPHS)],
+            short=short_id(run_id),
+            facts=" ".join(text for key, text in fact.items() if key not in common and text),
+            glyph=SERIES_GLYPHS[places[name]],
             numbers=done.numbers,
             score=done.score,
             outcome=done.outcome,
             spec=spec,
         )
-        for number, ((run_id, done, spec), fact) in enumerate(zip(found, facts, strict=True))
+        for name, (run_id, done, spec), fact in zip(names, found, facts, strict=True)
     )
     same = " · ".join(facts[0][key] for key in facts[0] if key in common) if facts else ""
-    return Comparison(
-        runs, tuple(problems), same, tuple(wiring_pairs(analyses)), tuple(over_runs(boards))
-    )
+    pairs, overall = tuple(wiring_pairs(analyses)), tuple(over_runs(boards))
+    return Comparison(runs, tuple(problems), same, pairs, overall, places)
+
+
+def _distinct(ids: Sequence[str]) -> list[str]:
+    """Number a copy of a run, so that it is another one than the run."""
+    return [f"{name} {ids[:i].count(name)}" if name in ids[:i] else name
+            for i, name in enumerate(ids)]  # fmt: skip
 
 
 def _facts(spec: StudySpec | None) -> dict[str, str]:
     if spec is None:
         return dict.fromkeys(("model", "dataset", "layers", "ratio", "wiring", "seed"), "")
     return {
-        "model": spec.model,
-        "dataset": spec.dataset,
-        "layers": "+".join(spec.layers),
+        "model": _of_a_file(spec.model),
+        "dataset": _of_a_file(spec.dataset),
+        "layers": layers_in_short(spec.layers),
         "ratio": spec.ratio_text,
         "wiring": spec.wiring,
         "seed": f"seed {spec.seed}",
     }
 
 
-def _name(run_id: str, facts: dict[str, str], common: set[str]) -> str:
-    own = [value for key, value in facts.items() if key not in common and value]
-    return " ".join([short_id(run_id), *own])
+def _of_a_file(name: str) -> str:
+    """The name of a model or data set; where it comes from a file, without the file's folder."""
+    return name.rpartition("/")[2] if ".py:" in name else name
+
+
+def layers_in_short(layers: Sequence[str]) -> str:
+    """Layers as far as they can be read beside others."""
+    text = "+".join(layers)
+    return text if len(text) <= 20 else f"{layers[0].rpartition('.')[2]}+{len(layers) - 1} more"
 
 
 def overlaid(found: Comparison) -> SeriesData:
@@ -162,6 +189,14 @@ def complexity(found: Comparison, what: str) -> SeriesData:
                 )
             )  # fmt: skip
     return SeriesData(tuple(series), x_name=what, rule=0.0)
+
+
+def differing(found: Comparison) -> int:
+    """Return the first measure of the task, by its place, in which these runs differ."""
+    for number, what in enumerate(COMPLEXITIES):
+        if len({_place(run.spec, what) for run in found.runs} - {None}) > 1:
+            return number
+    return 0
 
 
 def _place(spec: StudySpec | None, what: str) -> float | None:

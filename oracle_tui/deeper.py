@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import UsageError
 from oracle_tui.formats import escape, p_value, percent, plain, signed
 from oracle_tui.plots.line import LineData
-from oracle_tui.plots.series import SERIES_GLYPHS, Series, SeriesData
+from oracle_tui.plots.series import Series, SeriesData
 from oracle_tui.views import Axes
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 #: Columns of a learning curve, in the order of the run file, with their names.
 CURVES = ("train loss", "train accuracy", "test loss", "test accuracy")
 
+#: What the x axis of everything after epochs is.
+EPOCHS = "epochs of retraining"
+
 #: Picked candidates whose curves are drawn beside the oracle's; more would hide each other.
-MOST_CURVES = len(SERIES_GLYPHS)
+MOST_CURVES = 8
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def agreement_of(rows: np.ndarray, curves: np.ndarray, done: Finished) -> Agreem
     epochs = np.flatnonzero(known).astype(np.float64) + 1
     line = LineData(
         x=epochs, y=found.tau, low=found.lower, high=found.upper,
-        x_name="epochs of retraining", bounds=(-1.0, 1.0),
+        x_name=EPOCHS, x_whole=True, bounds=(-1.0, 1.0),
     )  # fmt: skip
     ceiling = noise_ceiling(rows[axes.outcome][index])
     known_ceiling = ceiling.ceiling if math.isfinite(ceiling.ceiling) else None
@@ -90,10 +93,10 @@ def _epochs_words(line: LineData, done: Finished) -> str:
         return "tau over epochs: needs at least 3 finished candidates with learning curves"
     early = line.x[np.flatnonzero(np.nan_to_num(line.y, nan=-1.0) >= 0.8)[:1]]
     reached = f"at least +0.80 from epoch {int(early[0])} on" if early.size else "below +0.80"
+    then = "accuracy" if done.axes.higher_is_better else "loss"
     return (
-        f"tau of {'accuracy' if done.axes.higher_is_better else 'loss'} after e epochs and "
-        f"{done.axes.outcome_name}, n={int(done.sampled.sum()):,}: {signed(float(line.y[0]), 2)} "
-        f"after 1, {reached}"
+        f"tau {signed(float(line.y[0]), 2)} after 1 epoch, {reached} "
+        f"(n={int(done.sampled.sum()):,}; {then} then against {done.axes.outcome_name})"
     )
 
 
@@ -150,7 +153,7 @@ def curves_of(
     words = "  ".join(reversed(names)) or "no curves: move the cursor to a finished candidate"
     if left and names:
         words += f"  ({len(names)} of {len(names) + left})"
-    return CurvesView(SeriesData(tuple(series), joined=True, x_name="epochs of retraining"), words)
+    return CurvesView(SeriesData(tuple(series), joined=True, x_name=EPOCHS, x_whole=True), words)
 
 
 @dataclass(frozen=True)

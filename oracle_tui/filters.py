@@ -29,6 +29,12 @@ NUMBERS: Mapping[str, Callable[[RunRow], float | None]] = {
     "ratio": lambda row: _number(row.ratio),
 }
 
+#: What can be typed, in two short lines.
+FILTERS = (
+    f"Words, also behind one of {': '.join(WORDS)}:\n"
+    f"and {', '.join(NUMBERS)} with < > = and a number"
+)
+
 
 def matches(row: RunRow, text: str) -> bool:
     """Whether a run fits every term of a filter.

@@ -8,8 +8,9 @@ from textual.app import App
 from textual.events import Event, Key
 from textual.widget import Widget
 
-#: Seconds after which a key that nobody reports on is taken for done.
-LOST = 0.2
+#: Seconds after which a key that nobody reports on is taken for done: its target is gone. Not less,
+#: since a key that is only slow, where other work has the cores, must not be overtaken.
+LOST = 1.0
 
 
 class KeyOrderApp(App[None]):
@@ -24,6 +25,7 @@ class KeyOrderApp(App[None]):
         super().__init__()
         self._waiting: deque[Key] = deque()
         self._on_its_way: Key | None = None
+        self._arrived: Key | None = None  # the key that bubbled up to the app itself
 
     async def on_event(self, event: Event) -> None:
         """Send a key on its way when the one before it is done."""
@@ -34,6 +36,8 @@ class KeyOrderApp(App[None]):
             if self._on_its_way is None:
                 await self._send_next()
             return
+        if isinstance(event, Key):
+            self._arrived = event
         await super().on_event(event)
         if isinstance(event, Key) and event is self._on_its_way:
             # It bubbled up to here, and what is bound to it was run.
@@ -52,9 +56,22 @@ class KeyOrderApp(App[None]):
         self.set_timer(LOST, lambda: self._done(key))
 
     def _heard(self, target: Widget, key: Key) -> None:
-        """Go on after a key that its target kept; others bubble up."""
-        if key._stop_propagation:
+        """Go on after a key that its target kept; others bubble up, and may be kept there."""
+        if key is not self._on_its_way or key is self._arrived:
+            return  # what is bound to it may still be at work
+        parent = target.parent
+        if not isinstance(parent, Widget):
+            # Of a screen's key nobody can say whether it was kept: but where it was not, it has
+            # arrived here by the time that the app takes this.
+            self.call_later(self._kept, target, key)
+        elif key._stop_propagation:
             self._settle(target, key)
+        else:
+            parent.call_later(self._heard, parent, key)
+
+    def _kept(self, screen: Widget, key: Key) -> None:
+        if key is self._on_its_way and key is not self._arrived:
+            self._settle(screen, key)
 
     def _settle(self, target: Widget | None, key: Key) -> None:
         """Let what a widget says because of the key be heard, by itself and by its screen."""

@@ -254,6 +254,7 @@ class RunFollower:
             low=found.lower,
             high=found.upper,
             x_name="finished candidates",
+            x_whole=True,
             bounds=(-1.0, 1.0),
         )
         self._line_of_what = (self._version, done.axes)

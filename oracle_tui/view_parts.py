@@ -16,7 +16,7 @@ ORACLES_SCORE = "pruned_train_loss"
 if TYPE_CHECKING:
     import numpy as np
 
-    from oracle_tui.plots.scatter import ScatterData
+    from oracle_tui.plots.scatter_data import ScatterData
 
 
 class Finished:
@@ -147,7 +147,7 @@ def scatter_of(rows: np.ndarray, done: Finished, provisional: list[Any]) -> Scat
     """Return finished candidates, and those in training at their outcome so far."""
     import numpy as np
 
-    from oracle_tui.plots.scatter import ScatterData
+    from oracle_tui.plots.scatter_data import ScatterData
 
     candidates, numbers = done.candidates, done.numbers
     outcome, axes = done.outcome, done.axes

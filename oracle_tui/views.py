@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from oracle_tui.plots.line import LineData
-    from oracle_tui.plots.scatter import ScatterData
+    from oracle_tui.plots.scatter_data import ScatterData
 
 #: Statuses of a run that an engine is working on, or is meant to.
 LIVE = frozenset({"queued", "running", "paused"})

@@ -12,7 +12,7 @@ def scatter_lines(run: Path) -> list[str]:
     """Returns the scatter of score against outcome, drawn as the app draws it, with its legend."""
     from oracle_tui.plots.frame import canvas_size
     from oracle_tui.plots.reduction import CellMap
-    from oracle_tui.plots.scatter import ANOMALY, BEST, ORACLE, POINT, draw_scatter
+    from oracle_tui.plots.scatter_data import ANOMALY, BEST, ORACLE, POINT, draw_scatter
     from oracle_tui.plots.window import ViewMode, fit
     from oracle_tui.reading import RunFollower
 

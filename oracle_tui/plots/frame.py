@@ -58,6 +58,7 @@ def draw_frame(
     layers: Sequence[Cells],
     *,
     x_name: str,
+    x_whole: bool = False,
     rules: Sequence[tuple[float, str]] = (),
     log: tuple[bool, bool] = (False, False),
     note: str = "",
@@ -69,6 +70,7 @@ def draw_frame(
         cells: grid of the canvas and its window.
         layers: reduced series.
         x_name: name under the x axis.
+        x_whole: whether x is a count, with ticks at whole numbers only.
         rules: y and glyph of horizontal lines under the points.
         log: whether x and y are log10 of what the ticks say.
         note: what the reader should know about the frame, kept with it.
@@ -93,7 +95,7 @@ def draw_frame(
             ruler = figure.ruler(axis)
             ruler.lim(0, length)
             ruler.alignment(lim="edge")
-        _ticks(figure, window, cells, log)
+        _ticks(figure, window, cells, log, x_whole)
         figure.label(x_name[: cells.width], "x")
         for height, glyph in rules:
             if window.y_low <= height <= window.y_high:
@@ -114,7 +116,9 @@ def draw_frame(
     return Frame(rows, cells, note)
 
 
-def _ticks(figure: object, window: Window, cells: CellMap, log: tuple[bool, bool]) -> None:
+def _ticks(
+    figure: object, window: Window, cells: CellMap, log: tuple[bool, bool], x_whole: bool
+) -> None:
     for axis, low, high, length, room, is_log in (
         ("x", window.x_low, window.x_high, cells.width, max(2, cells.width // 9), log[0]),
         ("y", window.y_low, window.y_high, cells.height, max(2, cells.height // 3), log[1]),
@@ -126,6 +130,8 @@ def _ticks(figure: object, window: Window, cells: CellMap, log: tuple[bool, bool
         else:
             step = tick_marks.nice_step(high - low, room)
             values = tick_marks.ticks(low, high, room)
+            if axis == "x" and x_whole:
+                step, values = max(step, 1.0), tick_marks.whole(values)
             names = [tick_marks.label(value, step) for value in values]
         places = [(value - low) / (high - low) * length for value in values]
         if axis == "x":

@@ -28,6 +28,7 @@ class LineData:
     low: Floats = field(default_factory=_floats)
     high: Floats = field(default_factory=_floats)
     x_name: str = "n"
+    x_whole: bool = False  # whether x is a count
     y_name: str = "tau"
     rule: float | None = 0.0
     ceiling: float | None = None  # of |y|; drawn on both sides
@@ -49,6 +50,7 @@ def draw_line(data: LineData, cells: CellMap, cancelled: Callable[[], bool]) -> 
         cells,
         layers,
         x_name=f"{data.x_name} →",
+        x_whole=data.x_whole,
         rules=[*data.rules],
         cancelled=cancelled,
     )

@@ -117,11 +117,6 @@ class Plot(Widget, can_focus=True):
 
         plot: Plot
 
-        @property
-        def control(self) -> Plot:
-            """The plot it is about."""
-            return self.plot
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty plot in LIVE mode."""
         super().__init__(id=id, classes=classes)
@@ -129,6 +124,7 @@ class Plot(Widget, can_focus=True):
         self.window = Window(0.0, 1.0, 0.0, 1.0)
         self.frame: Frame | None = None
         self.frames_built = 0
+        self.waits = False  # whether to draw nothing, no axes either, before there is data
         self._strips: list[Strip] = []
         self._asked = 0  # frames asked for so far; the number of the newest one
         self._newest = 0  # number of the newest frame that came
@@ -158,8 +154,18 @@ class Plot(Widget, can_focus=True):
 
     def data_changed(self) -> None:
         """Take new data in: follow it where the mode says so, and redraw when it is due."""
+        self.waits = False
         self._follow()
         self._request(FRAME_INTERVAL)
+
+    def forget(self) -> None:
+        """Show nothing until the next data, which something else altogether will be."""
+        self.waits, self.frame, self._strips = True, None, []
+        self._asked += 1  # a frame that is being built comes too late
+        self._newest = self._asked
+        self._last_frame = 0.0
+        self.mode = ViewMode.LIVE
+        self.refresh()
 
     def _follow(self) -> None:
         if self.mode is not ViewMode.FROZEN:
@@ -185,6 +191,7 @@ class Plot(Widget, can_focus=True):
     def _visible(self) -> bool:
         return (
             self.is_attached
+            and not self.waits
             and self.display
             and self.screen.is_current
             and self.size.width > 0

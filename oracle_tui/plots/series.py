@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import ClassVar
 
 import numpy as np
+from rich.style import Style
 
 from oracle_tui.plots.frame import RULE, Frame, draw_frame
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.reduction import CellMap, Cells, polyline, reduce_points
 from oracle_tui.plots.window import Floats
 
-#: Glyph of the nth series; its colour goes with it, so that neither is needed to tell two apart.
-SERIES_GLYPHS = "•+×▪○△◇#"  # noqa: RUF001
+#: Glyph of the nth series; a colour goes with it, so that no two glyphs look alike without one.
+SERIES_GLYPHS = "•+×▪○△◇#▲=□▽@%~&"  # noqa: RUF001
+#: The first glyphs have a colour each; the others share these, in the same order.
+COLOURS = 8
 INTERVAL = "│"
+
+#: Neighbouring cells that one series keeps where several share them: a change of colour is dear.
+TURN = 4
 
 
 def _floats() -> Floats:
@@ -36,12 +43,13 @@ class Series:
 
 @dataclass(frozen=True)
 class SeriesData:
-    """Series on common axes; later ones are drawn over earlier ones.
+    """Series on common axes.
 
     Attributes:
-        series: the series.
+        series: the series; later lines are drawn over earlier ones, points take turns.
         joined: whether the points of each are joined to a line (x ascending).
         x_name: what the x axis is.
+        x_whole: whether x is a count.
         rule: y of a dotted horizontal line, if any.
         log: whether x and y are log10 of what the ticks say.
     """
@@ -49,8 +57,22 @@ class SeriesData:
     series: tuple[Series, ...] = ()
     joined: bool = False
     x_name: str = ""
+    x_whole: bool = False
     rule: float | None = None
     log: tuple[bool, bool] = (False, False)
+
+    def same(self, other: SeriesData) -> bool:
+        """Whether the other one looks the same, point for point."""
+        if replace(self, series=()) != replace(other, series=()):
+            return False
+        return len(self.series) == len(other.series) and all(
+            (mine.name, mine.glyph) == (its.name, its.glyph)
+            and all(
+                np.array_equal(getattr(mine, name), getattr(its, name), equal_nan=True)
+                for name in ("x", "y", "low", "high")
+            )
+            for mine, its in zip(self.series, other.series, strict=True)
+        )
 
 
 def draw_series(data: SeriesData, cells: CellMap, cancelled: Callable[[], bool]) -> Frame:
@@ -59,11 +81,14 @@ def draw_series(data: SeriesData, cells: CellMap, cancelled: Callable[[], bool])
     for one in data.series:
         if one.low.size:
             layers.append(_bars(one, cells))
-    for one in data.series:
-        reduce = polyline if data.joined else reduce_points
-        layers.append(reduce(one.x, one.y, cells, one.glyph))
+    outside = 0
+    if data.joined:
+        layers += [polyline(one.x, one.y, cells, one.glyph) for one in data.series]
+    else:
+        clouds = [reduce_points(one.x, one.y, cells, one.glyph) for one in data.series]
+        outside = sum(cloud.outside for cloud in clouds)
+        layers += take_turns(clouds, cells)
     points = sum(len(one.x) for one in data.series)
-    outside = 0 if data.joined else sum(layer.outside for layer in layers)
     note = "" if data.joined else f"{points - outside:,} points"
     if outside:
         note += f", {outside:,} outside"
@@ -71,11 +96,30 @@ def draw_series(data: SeriesData, cells: CellMap, cancelled: Callable[[], bool])
         cells,
         layers,
         x_name=f"{data.x_name} →",
+        x_whole=data.x_whole,
         rules=[] if data.rule is None else [(data.rule, RULE)],
         log=data.log,
         note=note,
         cancelled=cancelled,
     )
+
+
+def take_turns(layers: Sequence[Cells], cells: CellMap) -> list[Cells]:
+    """Give each cell that several layers share to one of them, in turns: none hides another."""
+    places = [layer.rows * cells.width + layer.columns for layer in layers]
+    present = np.zeros(cells.width * cells.height, np.int64)
+    for place in places:
+        present[place] += 1
+    column, row = np.arange(present.size) % cells.width, np.arange(present.size) // cells.width
+    turn = (column // TURN + row) % np.maximum(present, 1)
+    result = []
+    for layer, place in zip(layers, places, strict=True):
+        kept = turn[place] == 0
+        turn[place] -= 1
+        glyphs = "".join(compress(layer.glyphs, kept))
+        columns, rows = layer.columns[kept], layer.rows[kept]
+        result.append(replace(layer, columns=columns, rows=rows, glyphs=glyphs))
+    return result
 
 
 def _bars(one: Series, cells: CellMap) -> Cells:
@@ -92,9 +136,7 @@ def _bars(one: Series, cells: CellMap) -> Cells:
 class SeriesPlot(Plot):
     """Series that zoom, pan, freeze and follow like a scatter."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"plot--series-{number}" for number in range(len(SERIES_GLYPHS))
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"plot--series-{number}" for number in range(COLOURS)}
     DEFAULT_CSS = """
     SeriesPlot {
         & > .plot--series-0 { color: $text-primary; }
@@ -132,9 +174,15 @@ class SeriesPlot(Plot):
         data = self.data
         return lambda cells, cancelled: draw_series(data, cells, cancelled)
 
+    def pen(self, glyph: str) -> Style:
+        """Return the colour of a glyph, for the words that say whose it is."""
+        return Style(color=self.get_component_rich_style(self.glyph_style(glyph)).color)
+
     def glyph_style(self, glyph: str) -> str:
-        """The glyph says the series, and so the colour."""
+        """The glyph says the series, and so the colour; without colours no shades of grey do."""
         if glyph == "◆":
             return "plot--oracle"
         number = SERIES_GLYPHS.find(glyph)
-        return "plot--band" if number < 0 else f"plot--series-{number}"
+        if number < 0:
+            return "plot--band"
+        return f"plot--series-{0 if self.app.no_color else number % COLOURS}"

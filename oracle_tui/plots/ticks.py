@@ -31,6 +31,11 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [(low + high) / 2]
 
 
+def whole(values: list[float]) -> list[float]:
+    """Return those that are whole numbers; a count has no others."""
+    return [value for value in values if abs(value - round(value)) < 1e-9]
+
+
 def label(value: float, step: float, width: int = LABEL_WIDTH) -> str:
     """Return the value in at most ``width`` characters, right-aligned to exactly that width."""
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0

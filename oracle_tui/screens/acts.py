@@ -1,4 +1,4 @@
-"""What both the list of runs and a run's own screen can do to runs: ask, act, tell."""
+"""What the list of runs, the queue and a run's own screen do to runs: ask, act, tell."""
 
 from __future__ import annotations
 
@@ -23,6 +23,39 @@ class Target:
 
 class ActingScreen(WorkingScreen[None]):
     """A screen with keys that act on runs. Every act runs in a thread and ends in a toast."""
+
+    @property
+    def target(self) -> Target | None:
+        """The run that keys are for now; each screen says which."""
+        return None
+
+    @property
+    def targets(self) -> list[Target]:
+        """The runs that keys for several are for."""
+        return [] if self.target is None else [self.target]
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        if self.target is not None:
+            self.pause_or_go_on(self.target)
+
+    def action_resume(self) -> None:
+        """Go on with the run."""
+        if self.target is not None:
+            self.resume(self.target)
+
+    def action_stop(self) -> None:
+        """Stop the runs, after asking."""
+        self.stop(self.targets)
+
+    def action_export(self) -> None:
+        """Write the CSV files of the runs."""
+        self.export(self.targets)
+
+    def action_copy(self) -> None:
+        """Send the run's id to the terminal's clipboard."""
+        if self.target is not None:
+            self.copy_id(self.target)
 
     def pause_or_go_on(self, run: Target) -> None:
         """Pause a working run, wake a paused one."""
@@ -73,6 +106,20 @@ class ActingScreen(WorkingScreen[None]):
             return f"Wrote {names}{more} in {written[0].parent}"
 
         if runs:
+            self.act(work)
+
+    def enqueue(self, runs: Sequence[Target]) -> None:
+        """Put runs at the end of the queue."""
+        paths, runs_dir = [run.path for run in runs], self.oracle_app.runs_dir
+
+        def work() -> str:
+            from engine.queueing import add_runs
+
+            names = add_runs(runs_dir, paths)
+            what = names[0] if len(names) == 1 else f"{len(names)} runs"
+            return f"{what} put at the end of the queue; Q shows it."
+
+        if paths:
             self.act(work)
 
     def copy_id(self, run: Target) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -22,12 +21,18 @@ from oracle_tui.comparing import (
     Comparison,
     compare_runs,
     complexity,
+    differing,
     overlaid,
 )
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.series import SeriesPlot
 from oracle_tui.screens.base import WorkingScreen, sentence
-from oracle_tui.widgets.compare_text import heat_lines, tau_lines, wiring_lines
+from oracle_tui.widgets.compare_text import (
+    heat_lines,
+    legend_lines,
+    tau_lines,
+    wiring_lines,
+)
 from oracle_tui.widgets.keys import KeyLine
 from oracle_tui.widgets.leaderboard import overall_lines
 from oracle_tui.widgets.tabs import plot_name
@@ -104,23 +109,29 @@ class CompareScreen(WorkingScreen[None]):
     def on_mount(self) -> None:
         """Keys work where the reader looks."""
         self.query_one("#compare-tabs Tabs").can_focus = False
+        for plot in self.query(SeriesPlot):
+            plot.forget()  # no axes of nothing while the runs are read
         self.query_one("#clouds-plot").focus()
         self.call_after_refresh(self._read)
 
     def _read(self) -> None:
         self._look = None
-        paths = self.paths
+        paths, places = self.paths, dict(self.oracle_app.run_places)
 
         def read() -> Message:
             start = time.thread_time()
-            found = compare_runs(paths)
+            found = compare_runs(paths, places)
             return self.Compared(found, time.thread_time() - start)
 
         self.in_thread(read, group="read")
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the runs, and look again a little later."""
+        if self.found is None:
+            self._axis = differing(message.found)
         self.found = message.found
+        # The first place is for good: later comparisons go by it.
+        self.oracle_app.run_places |= {**message.found.places, **self.oracle_app.run_places}
         self._draw()
         # Comparing big runs costs more: then look less often, never for more than 3 %.
         self._look_again(max(LOOK_AGAIN, 33 * message.seconds))
@@ -149,7 +160,8 @@ class CompareScreen(WorkingScreen[None]):
             return
         problems = f"   {' '.join(found.problems)}" if found.problems else ""
         count = len(found.runs)
-        title = f"{count} run{'' if count == 1 else 's'}   all: {found.same or 'nothing'}"
+        same = f"all: {found.same}" if found.same else "with nothing in common"
+        title = f"{count} run{'' if count == 1 else 's'}   {same}"
         self.query_one("#compare-title", Words).show(title + problems)
         width = self.size.width - 4
         what = COMPLEXITIES[self._axis]
@@ -158,15 +170,16 @@ class CompareScreen(WorkingScreen[None]):
             ("#complexity-plot", complexity(found, what)),
         ):
             widget = self.query_one(plot, SeriesPlot)
-            if _changed(widget, data):
+            if widget.waits or not widget.data.same(data):
                 widget.set_data(data)
-        legend = Text("   ").join(Text(f"{run.glyph} {run.name}") for run in found.runs)
+        pen = self.query_one("#clouds-plot", SeriesPlot).pen
+        legend = legend_lines(found, self.size.width - 2, pen)
         self.query_one("#clouds-legend", Words).show(legend)
         self.query_one("#complexity-legend", Words).show(legend)
-        self.query_one("#taus-words", Words).show(tau_lines(found, width))
+        self.query_one("#taus-words", Words).show(tau_lines(found, width, pen))
         overall = overall_lines(found.overall, count, width)
         self.query_one("#scores-words", Words).show(overall)
-        self.query_one("#heat-words", Words).show(heat_lines(found))
+        self.query_one("#heat-words", Words).show(heat_lines(found, width))
         self.query_one("#wiring-words", Words).show(wiring_lines(found))
         self._names()
 
@@ -199,8 +212,3 @@ class CompareScreen(WorkingScreen[None]):
     def action_back(self) -> None:
         """Leave."""
         self.dismiss()
-
-
-def _changed(plot: SeriesPlot, data: object) -> bool:
-    """Whether a plot shows something else than this, so that no frame is built for nothing."""
-    return repr(plot.data) != repr(data)

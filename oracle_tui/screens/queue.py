@@ -9,21 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker
 
-from oracle_tui.formats import duration, escape, progress
+from oracle_tui.formats import duration, escape
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
 from oracle_tui.screens.confirm import ConfirmScreen
-from oracle_tui.views import GLYPHS
 from oracle_tui.widgets.keys import KeyLine
-from oracle_tui.widgets.run_table import STYLES
-from oracle_tui.widgets.tables import KeyTable
+from oracle_tui.widgets.queue_table import QueueTable, where
 from oracle_tui.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -31,14 +28,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the queue.
 LOOK_AGAIN = 1.0
-#: Columns: key, title, width in a narrow and in a wide terminal; 0 where there is no room.
-COLUMNS = (
-    ("place", "", 4, 4),
-    ("id", "run", 39, 46),
-    ("status", "status", 13, 13),
-    ("left", "left", 10, 11),
-    ("where", "where", 0, 30),
-)
 MOST_AT_ONCE = 64
 
 
@@ -92,7 +81,6 @@ class QueueScreen(ActingScreen):
         self._reading = False
         self._again = False
         self._wide: bool | None = None
-        self._cells: list[dict[str, Text]] = []
         self._follow = ""  # the run that the cursor goes with when it has moved
         self._edits: deque[Callable[[], None]] = deque()
         self._editing = False
@@ -100,7 +88,7 @@ class QueueScreen(ActingScreen):
     def compose(self) -> ComposeResult:
         """Header, table or what to do, the highlighted run, keys."""
         yield Words("", id="queue-header")
-        yield KeyTable(id="queue-table")
+        yield QueueTable(id="queue-table")
         yield Words("Reading the queue…", id="queue-empty")
         yield Words("", id="queue-about")
         yield KeyLine()
@@ -112,8 +100,8 @@ class QueueScreen(ActingScreen):
         self.call_after_refresh(self._read)
 
     @property
-    def _table(self) -> KeyTable:
-        return self.query_one(KeyTable)
+    def _table(self) -> QueueTable:
+        return self.query_one(QueueTable)
 
     @property
     def current(self) -> QueuedRun | None:
@@ -122,6 +110,12 @@ class QueueScreen(ActingScreen):
             return None
         runs, row = self.state.runs, self._table.cursor_row
         return runs[row] if self._table.display and 0 <= row < len(runs) else None
+
+    @property
+    def target(self) -> Target | None:
+        """The highlighted run, for keys."""
+        run = self.current
+        return None if run is None else Target(self._path(run), run.id, run.status)
 
     # Reading.
 
@@ -188,34 +182,15 @@ class QueueScreen(ActingScreen):
         """Fit the columns."""
         wide = self.size.width >= WIDE
         if wide != self._wide:
-            self._wide, self._cells = wide, []
-            self._table.clear(columns=True)
-            for key, title, narrow_width, wide_width in COLUMNS:
-                if width := wide_width if wide else narrow_width:
-                    self._table.add_column(title, key=key, width=width)
+            self._wide = wide
+            self._table.set_wide(wide)
             self._show()
 
     def _show(self) -> None:
         if self.state is None or self._wide is None:
             return
         table, runs = self._table, self.state.runs
-        cells = [_cells(place, run) for place, run in enumerate(runs, start=1)]
-        keys = [str(key.value) for key in table.columns]
-        if len(cells) == len(self._cells):
-            for row, (new, old) in enumerate(zip(cells, self._cells, strict=True)):
-                for column, key in enumerate(keys):
-                    if new[key] != old[key]:
-                        table.update_cell_at((row, column), new[key])  # type: ignore[arg-type]
-        else:
-            at = table.cursor_row
-            table.clear()
-            for each in cells:
-                table.add_row(*(each[key] for key in keys))
-            table.move_cursor(row=min(at, max(0, len(cells) - 1)), animate=False)
-        self._cells = cells
-        names = [run.id for run in runs]
-        if self._follow in names:
-            table.move_cursor(row=names.index(self._follow), animate=False)
+        table.show_runs(runs, self._follow)
         self._follow = ""
         table.display = bool(runs)
         empty = self.query_one("#queue-empty", Words)
@@ -342,10 +317,12 @@ class QueueScreen(ActingScreen):
         )
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
+        """Pause, or go on; who waits for its turn is left alone."""
         run = self.current
-        if run is not None:
-            self.pause_or_go_on(Target(self._path(run), run.id, run.status))
+        if run is not None and run.status == "queued" and not run.pid:
+            self.notify(f"{run.id} waits for its turn: there is nothing to pause.", markup=False)
+        else:
+            super().action_pause()
 
     def action_at_once(self, step: int) -> None:
         """Change how many runs share the cores."""
@@ -386,34 +363,11 @@ class QueueScreen(ActingScreen):
 
         self.app.push_screen(NewRunScreen())
 
-    def action_copy(self) -> None:
-        """Send the id to the terminal's clipboard."""
-        run = self.current
-        if run is not None:
-            self.copy_id(Target(self._path(run), run.id, run.status))
-
     def action_back(self) -> None:
         """Leave."""
         self.dismiss()
 
 
-def _cells(place: int, run: QueuedRun) -> dict[str, Text]:
-    working = run.status in ("running", "paused") or run.n_done
-    share = f" {progress(run.n_done, run.n_total)}" if working and run.n_total else ""
-    glyph = GLYPHS.get(run.status, "✗")
-    return {
-        "place": Text(f"{place:>3}", "dim"),
-        "id": Text(escape(run.id)),
-        "status": Text(f"{glyph} {run.status}{share}", STYLES.get(run.status, "")),
-        "left": Text(duration(run.seconds)),
-        "where": Text(escape(_where(run))),
-    }
-
-
-def _where(run: QueuedRun) -> str:
-    return f"{run.where}, process {run.pid}" if run.pid else run.where
-
-
 def _about_run(run: QueuedRun) -> str:
     done = f"{run.n_done:,} of {run.n_total:,} retrainings" if run.n_total else ""
-    return escape("; ".join(part for part in (done, _where(run)) if part))
+    return escape("; ".join(part for part in (done, where(run)) if part))

@@ -114,7 +114,7 @@ class RunScreen(LookingScreen):
         super().__init__(path)
         self._look: Timer | None = None
         self._pruned: dict[int, tuple[tuple[int, ...], ...]] = {}
-        self._log: tuple[str, ...] = ()
+        self._log: tuple[str, ...] | None = None  # what the tab shows
         self._machine, self._gauges = "", Machine()
 
     def compose(self) -> ComposeResult:
@@ -146,7 +146,9 @@ class RunScreen(LookingScreen):
     def on_mount(self) -> None:
         """Keys work where the reader looks, so the row of tabs takes no focus."""
         self.query_one("#run-tabs Tabs").can_focus = False
-        self.query_one(ScatterPlot).focus()
+        scatter = self.query_one(ScatterPlot)
+        scatter.forget()  # no axes of nothing while the run is read
+        scatter.focus()
         self.call_after_refresh(self._read)
 
     # Reading.
@@ -209,7 +211,7 @@ class RunScreen(LookingScreen):
         stage = stage_line(view, self.size.width >= WIDE, self._machine)
         self.query_one("#run-stage", Words).show(stage)
         scatter = self.query_one(ScatterPlot)
-        if not _same(scatter.data, view.scatter):
+        if scatter.waits or not _same(scatter.data, view.scatter):
             scatter.set_data(view.scatter)
         self.query_one(CorrelationTab).show_line(view)
         self.draw_names()
@@ -226,7 +228,7 @@ class RunScreen(LookingScreen):
         assert view is not None
         if self.tab != "log" or view.log == self._log:
             return
-        log, old, new = self.query_one(Log), self._log, view.log
+        log, old, new = self.query_one(Log), self._log or (), view.log
         # The tail moves on: write what is new, or everything where it cannot be told.
         at = next((i for i in range(len(new), 0, -1) if new[i - 1 : i] == old[-1:]), 0)
         if old and at and old[-at:] == new[:at]:
@@ -279,7 +281,7 @@ class RunScreen(LookingScreen):
             return
         scatter, empty = self.query_one(ScatterPlot), waiting(view)
         y_name = view.axes.outcome.replace("_", " ") + (" log" if scatter.scales[1] else "") + " ↑"
-        picked = f"  {len(scatter.picked):,} picked" if scatter.picked else ""
+        picked = f" ●{len(scatter.picked):,}" if scatter.picked else ""
         name = self.query_one("#scatter-name", Words)
         plot_name(scatter, name, empty or y_name + picked, empty=bool(empty))
         self.query_one(CorrelationTab).draw_names()
@@ -321,34 +323,10 @@ class RunScreen(LookingScreen):
             self.dismiss()
 
     @property
-    def _target(self) -> Target | None:
+    def target(self) -> Target | None:
+        """The run, once it was read."""
         view = self.view
         return None if view is None else Target(view.path, view.id, view.status)
-
-    def action_pause(self) -> None:
-        """Pause, or go on."""
-        if self._target is not None:
-            self.pause_or_go_on(self._target)
-
-    def action_resume(self) -> None:
-        """Go on with the run."""
-        if self._target is not None:
-            self.resume(self._target)
-
-    def action_stop(self) -> None:
-        """Stop the run, after asking."""
-        if self._target is not None:
-            self.stop([self._target])
-
-    def action_export(self) -> None:
-        """Write the CSV files."""
-        if self._target is not None:
-            self.export([self._target])
-
-    def action_copy(self) -> None:
-        """Send the id to the terminal's clipboard."""
-        if self._target is not None:
-            self.copy_id(self._target)
 
 
 def _same(old: object, new: object) -> bool:

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Input
 from textual.worker import Worker
 
-from oracle_tui.filters import matches
+from oracle_tui.filters import FILTERS, matches
 from oracle_tui.formats import at_home
 from oracle_tui.screens.acts import ActingScreen, Target
 from oracle_tui.screens.base import WIDE
@@ -232,7 +232,7 @@ class RunsScreen(ActingScreen):
         empty.display = not table.display
         self.set_class(not table.display, "-nothing")
         if nothing and self.rows:
-            empty.show("No run matches the filter.\n\nesc shows all runs again.")
+            empty.show(f"No run matches the filter.\n\n{FILTERS}\nesc shows all runs again.")
         elif nothing:
             empty.show(
                 "No runs yet.\n\nn starts one: the quick preset takes about two minutes.\n"
@@ -258,7 +258,18 @@ class RunsScreen(ActingScreen):
         current = self.current
         return marked or ([current] if current else [])
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    @property
+    def target(self) -> Target | None:
+        """The highlighted run, for keys."""
+        row = self.current
+        return None if row is None else Target(row.path, row.id, row.status)
+
+    @property
+    def targets(self) -> list[Target]:
+        """The selected runs, else the highlighted one, for keys."""
+        return [Target(row.path, row.id, row.status) for row in self.chosen]
+
+    def on_data_table_row_highlighted(self) -> None:
         """Preview the run."""
         self._follow()
 
@@ -278,7 +289,7 @@ class RunsScreen(ActingScreen):
         box.display = True
         self.set_focus(box)  # at once: what is typed next must not be taken for keys
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_input_changed(self) -> None:
         """Filter while it is typed."""
         self._show()
 
@@ -300,11 +311,10 @@ class RunsScreen(ActingScreen):
 
     # Acts.
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    def on_data_table_row_selected(self) -> None:
         """Open the run."""
-        row = self.current
-        if row is not None:
-            self.open(row.path)
+        if self.current is not None:
+            self.open(self.current.path)
 
     def open(self, path: Path) -> None:
         """Open a run on a screen of its own."""
@@ -376,42 +386,9 @@ class RunsScreen(ActingScreen):
 
         self.app.push_screen(CompareScreen([row.path for row in rows]))
 
-    def action_copy(self) -> None:
-        """Send the id to the terminal's clipboard."""
-        if self.current is not None:
-            self.copy_id(_target(self.current))
-
-    def action_export(self) -> None:
-        """Write the CSV files of the chosen runs."""
-        self.export([_target(row) for row in self.chosen])
-
-    def action_pause(self) -> None:
-        """Pause, or go on."""
-        if self.current is not None:
-            self.pause_or_go_on(_target(self.current))
-
-    def action_resume(self) -> None:
-        """Go on with the run."""
-        if self.current is not None:
-            self.resume(_target(self.current))
-
-    def action_stop(self) -> None:
-        """Stop the chosen runs, after asking."""
-        self.stop([_target(row) for row in self.chosen])
-
     def action_enqueue(self) -> None:
         """Put the chosen runs at the end of the queue."""
-        paths, runs_dir = [row.path for row in self.chosen], self.oracle_app.runs_dir
-
-        def work() -> str:
-            from engine.queueing import add_runs
-
-            names = add_runs(runs_dir, paths)
-            what = names[0] if len(names) == 1 else f"{len(names)} runs"
-            return f"{what} put at the end of the queue; Q shows it."
-
-        if paths:
-            self.act(work)
+        self.enqueue(self.targets)
 
     def action_delete(self) -> None:
         """Delete the chosen runs, after asking."""
@@ -419,8 +396,4 @@ class RunsScreen(ActingScreen):
         if any(row.example for row in rows):
             self.notify("The example run is shipped with the app and stays.", markup=False)
         elif rows:
-            self.delete([_target(row) for row in rows])
-
-
-def _target(row: RunRow) -> Target:
-    return Target(row.path, row.id, row.status)
+            self.delete(self.targets)

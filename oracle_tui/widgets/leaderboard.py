@@ -79,12 +79,12 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         return Text(
             f"No leaderboard yet: none of these runs has {FEWEST} finished candidates with a score."
         )
-    shown, names = _names(scores, width - 54)
+    shown, names = _names(scores, width - 52)
     lines = [
         Text(f"over {runs} runs: how well each score predicts best test accuracy", "bold"),
         Text(),
         Text(
-            f"{'score':<{names}}{'agreement':>9}  {'lowest to highest':<17}{'runs':>5}{'wins':>5}"
+            f"{'score':<{names}}{'agreement':>9}  {'lowest, highest':<15}{'runs':>5}{'wins':>5}"
             f"{'regret':>8}{'seconds':>8}",
             "dim",
         ),
@@ -93,7 +93,7 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         line = Text(f"{name:<{names}}")
         line.append(f"{signed(one.agreement, 2):>9}", "bold")
         line.append(
-            f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<17}{one.runs:>5}"
+            f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<15}{one.runs:>5}"
             f"{one.wins:>5}{plain(one.regret):>8}{plain(one.seconds, 1):>8}"
         )
         lines.append(line)

@@ -119,6 +119,8 @@ class Preview(Vertical):
             self._plot.display = False
 
     def _draw(self, view: RunView) -> None:
+        if self._plot is not None and (self.view is None or view.id != self.view.id):
+            self._plot.forget()  # another run's points under this one's title would be a lie
         self.query_one("#preview-title", Words).show(view.title)
         lines = number_lines(view, short=True)
         self.query_one("#preview-numbers", Words).show(Text("\n").join(lines))

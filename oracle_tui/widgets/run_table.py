@@ -25,6 +25,11 @@ COLUMNS = (
     ("age", "age", 4, False),
 )
 
+WIDTHS = {key: width for key, _, width, _ in COLUMNS}
+
+#: Columns that say what is studied.
+SPECIFIED = ("model", "dataset", "layers", "ratio")
+
 #: Columns that the list can be sorted by; "newest" is the order that the runs come in.
 SORTS = ("newest", "id", "model", "dataset", "layers", "ratio", "status", "tau")
 
@@ -111,6 +116,10 @@ def _age(row: RunRow, now: float) -> str:
     return age(None if row.created is None else now - row.created)
 
 
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
     dim = "dim" if row.example else ""
     finished = row.status in ("done", "failed") or not row.n_total
@@ -124,10 +133,7 @@ def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
     return {
         "mark": Text("●" if marked else "", "bold"),
         "id": Text(short_id(row.id), dim),
-        "model": Text(row.model, dim),
-        "dataset": Text(row.dataset, dim),
-        "layers": Text(row.layers, dim),
-        "ratio": Text(row.ratio, dim),
+        **{name: Text(_cut(getattr(row, name), WIDTHS[name]), dim) for name in SPECIFIED},
         "status": status,
         "tau": Text(tau_with_n(row.tau, row.n, short=True), dim),
         "age": Text(old, "dim"),

@@ -118,7 +118,7 @@ def candidate_lines(
         words = {0: "waiting", 1: f"○ {value}", 3: "diverged"}
         lines.append(Text(name + words.get(int(state), value)))
     if here > 1:
-        lines.append(Text(f"{here} in this cell ( . next )", style="dim"))
+        lines.append(Text(f"{here} in this cell (. next)", style="dim"))
     return lines
 
 

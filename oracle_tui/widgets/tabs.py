@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 
+from oracle_tui.deeper import MOST_CURVES
 from oracle_tui.plots.line import LineData, LinePlot
 from oracle_tui.plots.plot import Plot
 from oracle_tui.plots.series import SERIES_GLYPHS, SeriesPlot
@@ -25,8 +26,12 @@ def plot_name(plot: Plot, words: Words, text: str, *, empty: bool = False) -> No
     """Say over a plot what it shows, and on the right how its limits follow the points."""
     note = plot.frame.note if plot.frame is not None else ""
     state = "" if empty else f"{plot.mode.value}  {note}".rstrip()
+    if not plot.size.width:  # hidden: there is no room yet, and said again when there is
+        state = ""
     room = plot.size.width - 2 - len(state)
-    words.show(f"{text[:room].ljust(room)}{state}" if state else text)
+    if state and len(text) >= room > 2:
+        text = f"{text[: room - 2]}… "
+    words.show(f"{text.ljust(room)}{state}" if state else text)
 
 
 class CorrelationTab(Vertical):
@@ -114,7 +119,7 @@ class CurvesTab(Vertical):
 def glyphs_of(wanted: Iterable[int], oracle: int | None) -> dict[int, str]:
     """Return the glyph of each candidate whose curve is drawn; the oracle's is its own, on top."""
     others = [candidate for candidate in wanted if candidate != oracle]
-    glyphs = dict(zip(others, SERIES_GLYPHS, strict=False))
+    glyphs = dict(zip(others, SERIES_GLYPHS[:MOST_CURVES], strict=False))
     if oracle is not None:
         glyphs[oracle] = "◆"
     return glyphs

@@ -66,9 +66,10 @@ def make_run(runs_dir: Path) -> MakeRun:
         message: str = "",
         live: dict[str, Any] | None = None,
         wiring: str = "correct",
+        dataset: str = "mnist-5k",
     ) -> Path:
         spec = PRESETS["quick"].spec.with_(
-            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring
+            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring, dataset=dataset
         )
         folder = runs_dir / run_name(spec)
         config = {**run_config(spec, folder.name, "cpu"), "created": CREATED}
@@ -158,3 +159,9 @@ def make_app(runs_dir: Path) -> Callable[..., OracleApp]:
         )
 
     return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., OracleApp], make_run: MakeRun) -> OracleApp:
+    """Make an app that opens a finished run of 45 candidates."""
+    return make_app(make_run("done"))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
+from rich.style import Style
 from scipy.stats import kendalltau
 from textual.widgets import Static
 
 from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
-from oracle_tui.comparing import compare_runs, complexity, heat_map
-from oracle_tui.plots.series import SeriesPlot
+from oracle_tui.comparing import COMPLEXITIES, compare_runs, complexity, differing, heat_map
+from oracle_tui.plots.reduction import CellMap, reduce_points
+from oracle_tui.plots.series import SeriesPlot, take_turns
+from oracle_tui.plots.window import Window
 from oracle_tui.screens.compare import CompareScreen
 from oracle_tui.screens.runs import RunsScreen
-from oracle_tui.widgets.compare_text import wiring_lines
+from oracle_tui.widgets.compare_text import legend_lines, tau_lines, wiring_lines
 from oracle_tui.widgets.leaderboard import overall_lines
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
@@ -87,3 +93,64 @@ def test_scores_are_ranked_over_all_runs(make_run: MakeRun) -> None:
     words = overall_lines(found.overall, len(found.runs), 76).plain
     assert "over 2 runs" in words
     assert max(map(len, words.split("\n")[:5])) <= 76
+
+
+def test_a_run_keeps_its_glyph_whatever_it_is_compared_with(make_run: MakeRun) -> None:
+    paths = [make_run("done", seed=seed) for seed in range(4)]
+    glyphs: dict[str, set[str]] = {}
+    before: dict[str, int] = {}
+    for chosen in ((0, 1), (2, 1), (3, 2, 1, 0)):
+        found = compare_runs([paths[index] for index in chosen], before)
+        before = {**found.places, **before}
+        for run in found.runs:
+            glyphs.setdefault(run.id, set()).add(run.glyph)
+    assert [len(each) for each in glyphs.values()] == [1] * 4
+    assert len(set.union(*glyphs.values())) == 4
+
+
+def test_a_run_and_its_copy_differ_by_glyph(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("done")
+    copy = shutil.copytree(run, tmp_path / "elsewhere" / run.name)
+    found = compare_runs([run, copy])
+    assert len({one.id for one in found.runs}) == 1
+    assert len({one.glyph for one in found.runs}) == 2
+
+
+def test_no_cloud_hides_another() -> None:
+    x, y = np.meshgrid(np.linspace(0.01, 0.99, 200), np.linspace(0.01, 0.99, 100))
+    cells = CellMap(Window(0.0, 1.0, 0.0, 1.0), 60, 20)
+    clouds = [reduce_points(x.ravel(), y.ravel(), cells, glyph) for glyph in "abc"]
+    shown = take_turns(clouds, cells)
+    assert [len(one.glyphs) for one in shown] == [400, 400, 400]
+    places = np.concatenate([one.rows * cells.width + one.columns for one in shown])
+    assert np.array_equal(np.sort(places), np.arange(1200))
+    assert all(set(one.glyphs) == {glyph} for one, glyph in zip(shown, "abc", strict=True))
+
+
+@pytest.mark.parametrize("count", [2, 6, 12])
+def test_a_legend_never_cuts_a_name(make_run: MakeRun, count: int) -> None:
+    found = compare_runs([make_run("done", seed=seed, ratio=0.3) for seed in range(count)])
+    lines = legend_lines(found, 50, lambda _: Style()).plain.split("\n")
+    assert len(lines) <= 3
+    assert max(map(len, lines)) <= 50
+    named = sum(f"{run.glyph} {run.short}" in "\n".join(lines) for run in found.runs)
+    assert named == count or f"and {count - named} more" in lines[-1]
+
+
+def test_what_tells_runs_apart_stands_under_the_taus_where_it_does_not_fit(
+    make_run: MakeRun,
+) -> None:
+    found = compare_runs(
+        [make_run("done", seed=0), make_run("done", seed=1, ratio=0.3, wiring="released")]
+    )
+    wide, narrow = (tau_lines(found, width, lambda _: Style()).plain for width in (110, 60))
+    assert all(f"{run.glyph} {run.name} " in wide for run in found.runs)
+    for text in (wide, narrow):
+        assert all(run.facts in text for run in found.runs)
+    assert max(map(len, narrow.split("\n"))) <= 60
+
+
+def test_complexity_begins_with_what_differs(make_run: MakeRun) -> None:
+    found = compare_runs([make_run("done", ratio=ratio) for ratio in (0.2, 0.3)])
+    assert COMPLEXITIES[differing(found)] == "ratio"
+    assert differing(compare_runs([make_run("done", seed=seed) for seed in (1, 2)])) == 0

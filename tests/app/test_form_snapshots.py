@@ -18,7 +18,7 @@ from oracle_tui.screens.pick import PickScreen
 from oracle_tui.screens.queue import QueueScreen
 from oracle_tui.screens.sweep import SweepScreen
 from tests.app.conftest import MakeRun
-from tests.app.test_snapshots import SIZES, Compare, Drive, sizes
+from tests.app.test_snapshots import Compare, Drive, sizes
 from tests.app.waiting import settled, until
 
 MakeApp = Callable[..., OracleApp]
@@ -142,31 +142,3 @@ def test_queue(snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]) 
         await settled(pilot)
 
     assert snap_compare(make_app(), terminal_size=size, run_before=drive)
-
-
-def test_form_light(snap_compare: Compare, make_app: MakeApp) -> None:
-    app = make_app(theme="textual-light")
-    drive = form({"model": "lenet5-minni"}, "tab")
-    assert snap_compare(app, terminal_size=SIZES[0], run_before=drive)
-
-
-@pytest.mark.usefixtures("queued")
-def test_queue_light(snap_compare: Compare, make_app: MakeApp) -> None:
-    app = make_app(theme="textual-light")
-    assert snap_compare(app, terminal_size=SIZES[0], run_before=queue)
-
-
-@pytest.mark.usefixtures("queued")
-def test_queue_without_colour(
-    snap_compare: Compare, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(make_app(), terminal_size=SIZES[0], run_before=queue)
-
-
-def test_form_without_colour(
-    snap_compare: Compare, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    drive = form({"ratio": "2"})
-    assert snap_compare(make_app(), terminal_size=SIZES[0], run_before=drive)

@@ -8,7 +8,7 @@ import pytest
 from oracle_tui.plots.frame import BELOW, LEFT, FrameCancelled, canvas_size, draw_frame
 from oracle_tui.plots.line import LineData, draw_line
 from oracle_tui.plots.reduction import CellMap, reduce_points
-from oracle_tui.plots.scatter import ANOMALY, POINT, PROVISIONAL, ScatterData, draw_scatter
+from oracle_tui.plots.scatter_data import ANOMALY, POINT, PROVISIONAL, ScatterData, draw_scatter
 from oracle_tui.plots.window import ViewMode, Window, fit
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from engine.folders import shipped_folder
@@ -12,10 +10,9 @@ from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
 from oracle_tui.deeper import Board, board_of
 from oracle_tui.formats import signed
-from oracle_tui.screens.run import RunScreen
 from oracle_tui.widgets.leaderboard import board_lines
 from tests.app.conftest import MakeRun
-from tests.app.waiting import settled, until
+from tests.app.waiting import opened, text, until
 
 
 def board(path: object, outcome: str = "best_test_acc") -> Board:
@@ -60,21 +57,18 @@ def test_a_config_that_says_nothing_has_no_board(make_run: MakeRun) -> None:
     assert board_lines(found, 76).plain.startswith("No leaderboard: the run does not say")
 
 
-async def test_the_tab_follows_the_outcome(
-    make_app: Callable[..., OracleApp], make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, RunScreen), "the run")
-        await settled(pilot)
+async def test_the_tab_follows_the_outcome(app: OracleApp) -> None:
+    async with opened(app) as (pilot, _):
         await pilot.press("3")
-
-        def words() -> str:
-            return str(app.screen.query_one("#leaderboard-words").content)  # type: ignore[attr-defined]
-
-        await until(pilot, lambda: "best test accuracy" in words(), "the board")
+        await until(
+            pilot, lambda: "best test accuracy" in text(app, "#leaderboard-words"), "the board"
+        )
         await pilot.press("v", "down", "enter")
-        await until(pilot, lambda: "best test accuracy" not in words(), "another board")
+        await until(
+            pilot,
+            lambda: "best test accuracy" not in text(app, "#leaderboard-words"),
+            "another board",
+        )
 
 
 @pytest.mark.parametrize("width", [72, 116])

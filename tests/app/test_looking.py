@@ -19,18 +19,13 @@ from oracle_tui.plots.ticks import label, log_ticks, own_step
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.intervals import interval_line
 from tests.app.conftest import MakeRun
-from tests.app.test_run_screen import opened, text
-from tests.app.waiting import settled, until
+from tests.app.waiting import opened, settled, text, until
 
 MakeApp = Callable[..., OracleApp]
 
 
-async def test_the_axes_can_be_chosen_and_tau_is_theirs(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_the_axes_can_be_chosen_and_tau_is_theirs(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         oracle = plot.data.candidate[plot.data.oracle or 0]
         await pilot.press("v")
@@ -49,12 +44,8 @@ async def test_the_axes_can_be_chosen_and_tau_is_theirs(
         assert plot.data.anomaly.sum() == (plot.data.y < plot.data.y[plot.data.oracle]).sum()
 
 
-async def test_a_log_axis_keeps_every_point_under_its_cursor(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_a_log_axis_keeps_every_point_under_its_cursor(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         await pilot.press("X")
         await settled(pilot)
@@ -71,12 +62,8 @@ async def test_a_log_axis_keeps_every_point_under_its_cursor(
         assert mark.column == columns[oracle]
 
 
-async def test_a_dragged_box_picks_what_is_in_it_for_the_table(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test(size=(120, 36)) as pilot:
-        screen = await opened(pilot, app)
+async def test_a_dragged_box_picks_what_is_in_it_for_the_table(app: OracleApp) -> None:
+    async with opened(app, (120, 36)) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         assert plot.frame is not None
         columns, rows = plot.frame.cells.columns(plot.data.x), plot.frame.cells.rows(plot.data.y)
@@ -99,12 +86,8 @@ async def test_a_dragged_box_picks_what_is_in_it_for_the_table(
         assert app.screen is screen
 
 
-async def test_a_click_moves_the_cursor_to_the_nearest_point(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test(size=(120, 36)) as pilot:
-        screen = await opened(pilot, app)
+async def test_a_click_moves_the_cursor_to_the_nearest_point(app: OracleApp) -> None:
+    async with opened(app, (120, 36)) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         assert plot.frame is not None
         column = int(plot.frame.cells.columns(plot.data.x)[7])
@@ -115,12 +98,8 @@ async def test_a_click_moves_the_cursor_to_the_nearest_point(
         assert not plot.picked
 
 
-async def test_a_box_by_keys_reaches_from_point_to_point(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_a_box_by_keys_reaches_from_point_to_point(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         await pilot.press("o", "m")
         first = plot.cursor
@@ -130,12 +109,8 @@ async def test_a_box_by_keys_reaches_from_point_to_point(
         assert not plot.picked
 
 
-async def test_curves_of_picked_candidates_beside_the_oracles(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_curves_of_picked_candidates_beside_the_oracles(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         plot.move_cursor(3)
         await pilot.press("space", "5")
@@ -150,8 +125,7 @@ async def test_the_noise_ceiling_is_in_words_and_in_the_plot(
     make_app: MakeApp, make_run: MakeRun
 ) -> None:
     app = make_app(make_run("done", repeats=3))
-    async with app.run_test(size=(120, 36)) as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app, (120, 36)) as (pilot, screen):
         await pilot.press("2")
         words = screen.query_one("#ceiling-words", Static)
         await until(pilot, lambda: "noise ceiling" in str(words.content), "the ceiling")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import kendalltau
-from textual.widgets import Static
 from textual.widgets.data_table import RowKey
 
 from engine.store.requests import pending_request
@@ -19,32 +18,13 @@ from oracle_tui.screens.run import RunScreen
 from oracle_tui.widgets.candidates import PAGE, CandidateTable
 from oracle_tui.widgets.tables import KeyTable
 from tests.app.conftest import MakeRun
-from tests.app.waiting import settled, until
+from tests.app.waiting import opened, settled, text, until
 
 MakeApp = Callable[..., OracleApp]
 
 
-def run_screen(app: OracleApp) -> RunScreen:
-    assert isinstance(app.screen, RunScreen)
-    return app.screen
-
-
-def text(app: OracleApp, selector: str) -> str:
-    return str(app.screen.query_one(selector, Static).content)
-
-
-async def opened(pilot: object, app: OracleApp) -> RunScreen:
-    await until(pilot, lambda: isinstance(app.screen, RunScreen), "the run")  # type: ignore[arg-type]
-    screen = run_screen(app)
-    await until(pilot, lambda: screen.view is not None, "its view")  # type: ignore[arg-type]
-    await settled(pilot)  # type: ignore[arg-type]
-    return screen
-
-
-async def test_the_numbers_are_those_of_scipy(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_the_numbers_are_those_of_scipy(app: OracleApp) -> None:
+    async with opened(app) as (_, screen):
         assert screen.view is not None
         data = screen.view.scatter
         tau = kendalltau(data.x, data.y).statistic
@@ -53,10 +33,8 @@ async def test_the_numbers_are_those_of_scipy(make_app: MakeApp, make_run: MakeR
         assert data.anomaly.sum() == (data.y > data.y[data.oracle or 0]).sum()
 
 
-async def test_the_choice_of_l1_is_marked(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_the_choice_of_l1_is_marked(app: OracleApp) -> None:
+    async with opened(app) as (_, screen):
         assert screen.view is not None
         data = screen.view.scatter
         assert data.l1 is not None
@@ -68,8 +46,7 @@ async def test_provisional_candidates_are_shown_but_not_counted(
     make_app: MakeApp, make_run: MakeRun
 ) -> None:
     app = make_app(make_run("paused", done=20, training=8))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (_, screen):
         assert screen.view is not None
         assert len(screen.view.scatter.x) == 20
         assert len(screen.view.scatter.provisional_x) == 8
@@ -85,8 +62,7 @@ async def test_a_candidate_with_open_repeats_is_provisional(
 ) -> None:
     # 3 repeats of each: 7 rows are two whole candidates and a third of one.
     app = make_app(make_run("paused", repeats=3, done=7))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (_, screen):
         assert screen.view is not None
         assert screen.view.scatter.candidate.tolist() == [0, 1]
         assert screen.view.scatter.provisional_candidate.tolist() == [2]
@@ -98,8 +74,7 @@ async def test_rows_that_arrive_are_drawn_without_a_key(
     path = make_run("running", done=10)
     app = make_app(path)
     writer = RunWriter.open(path)
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         assert "n=10" in text(app, "#numbers")
         more = writer.rows[10:30].copy()
         more["status"] = 2
@@ -114,10 +89,8 @@ async def test_rows_that_arrive_are_drawn_without_a_key(
     writer.close()
 
 
-async def test_an_unchanged_run_builds_no_frames(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_an_unchanged_run_builds_no_frames(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         built = plot.frames_built
         for _ in range(3):
@@ -126,10 +99,8 @@ async def test_an_unchanged_run_builds_no_frames(make_app: MakeApp, make_run: Ma
         assert plot.frames_built == built
 
 
-async def test_a_hidden_plot_builds_no_frames(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_a_hidden_plot_builds_no_frames(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         line = screen.query_one("#line-plot", LinePlot)
         assert line.frames_built == 0
         await pilot.press("2")
@@ -137,12 +108,8 @@ async def test_a_hidden_plot_builds_no_frames(make_app: MakeApp, make_run: MakeR
         assert line.frames_built >= 1
 
 
-async def test_the_cursor_moves_without_building_a_frame(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_the_cursor_moves_without_building_a_frame(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         built = plot.frames_built
         await pilot.press("right")
@@ -157,12 +124,8 @@ async def test_the_cursor_moves_without_building_a_frame(
         await until(pilot, lambda: "conv1 without" in text(app, "#numbers"), "the filters")
 
 
-async def test_zoom_freezes_and_new_points_do_not_move_the_view(
-    make_app: MakeApp, make_run: MakeRun
-) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_zoom_freezes_and_new_points_do_not_move_the_view(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         before = plot.window
         await pilot.press("+")
@@ -185,8 +148,7 @@ async def test_zoom_freezes_and_new_points_do_not_move_the_view(
 
 async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: MakeRun) -> None:
     app = make_app(make_run("done", ratio=0.5))  # 252 candidates: three pages
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         plot = screen.query_one(ScatterPlot)
         plot.move_cursor(201)
         await pilot.press("4")
@@ -203,8 +165,7 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
 
 async def test_a_table_without_rows_has_no_candidate(make_app: MakeApp, make_run: MakeRun) -> None:
     app = make_app(make_run("queued", done=0))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         table = screen.query_one(CandidateTable)
         await pilot.press("4")
         await settled(pilot)
@@ -217,10 +178,8 @@ async def test_a_table_without_rows_has_no_candidate(make_app: MakeApp, make_run
         assert screen.query_one(ScatterPlot).cursor is None
 
 
-async def test_the_table_sorts_by_any_column(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_the_table_sorts_by_any_column(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         await pilot.press("4", ">", ">")
         await settled(pilot)
         table = screen.query_one(CandidateTable)
@@ -231,10 +190,8 @@ async def test_the_table_sorts_by_any_column(make_app: MakeApp, make_run: MakeRu
         assert (np.diff(table.rows.score[table._order]) <= 0).all()
 
 
-async def test_every_tab_shows_something(make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+async def test_every_tab_shows_something(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
         await pilot.press("2")
         await settled(pilot)
         assert "at n=45" in text(app, "#line-name")
@@ -250,8 +207,7 @@ async def test_pause_leaves_a_request(make_app: MakeApp, make_run: MakeRun) -> N
     path = make_run("running", done=10)
     writer = RunWriter.open(path)  # an engine that is there
     app = make_app(path)
-    async with app.run_test() as pilot:
-        await opened(pilot, app)
+    async with opened(app) as (pilot, _):
         await pilot.press("p")
         await until(pilot, lambda: pending_request(path) == "pause", "the request")
     writer.close()
@@ -259,8 +215,7 @@ async def test_pause_leaves_a_request(make_app: MakeApp, make_run: MakeRun) -> N
 
 async def test_a_run_whose_engine_is_gone_is_stalled(make_app: MakeApp, make_run: MakeRun) -> None:
     app = make_app(make_run("running", done=10))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (_, screen):
         assert screen.view is not None
         assert screen.view.status == "stalled"
         assert "r starts a new one" in text(app, "#run-stage")
@@ -273,8 +228,7 @@ async def test_a_run_deleted_under_the_screen_is_a_sentence(
 
     path = make_run("done")
     app = make_app(path)
-    async with app.run_test() as pilot:
-        await opened(pilot, app)
+    async with opened(app) as (pilot, _):
         shutil.rmtree(path)
         await until(pilot, lambda: app._notifications, "the reason")
         assert app.is_running
@@ -293,8 +247,7 @@ async def test_diverged_candidates_are_marked_and_left_out(
     writer.append(row, None, None)
     writer.close()
     app = make_app(path)
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         assert screen.view is not None
         assert screen.view.numbers.n == 20
         await pilot.press("4")

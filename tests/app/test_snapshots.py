@@ -80,12 +80,6 @@ def test_runs_filtered(snap_compare: Compare, make_app: MakeApp, size: tuple[int
     assert snap_compare(make_app(), terminal_size=size, run_before=keys("slash", *"0.3"))
 
 
-@pytest.mark.usefixtures("some_runs")
-def test_runs_light(snap_compare: Compare, make_app: MakeApp) -> None:
-    app = make_app(theme="textual-light")
-    assert snap_compare(app, terminal_size=SIZES[1], run_before=keys("j", "j"))
-
-
 @sizes
 def test_delete_asks(
     snap_compare: Compare, make_app: MakeApp, make_run: MakeRun, size: tuple[int, int]
@@ -178,29 +172,11 @@ def test_run_not_working(
 
 
 def test_run_many_points(snap_compare: Compare, make_app: MakeApp, make_run: MakeRun) -> None:
-    from oracle_tui.plots import scatter
+    from oracle_tui.plots import scatter_data
 
-    assert scatter.FEW < 4 * 252
+    assert scatter_data.FEW < 4 * 252
     app = make_app(make_run("done", ratio=0.5))
     assert snap_compare(app, terminal_size=SIZES[1], run_before=keys())
-
-
-def test_run_light(snap_compare: Compare, make_app: MakeApp, make_run: MakeRun) -> None:
-    app = make_app(make_run("done"), theme="textual-light")
-    assert snap_compare(app, terminal_size=SIZES[1], run_before=keys())
-
-
-@sizes
-def test_run_without_colour(
-    snap_compare: Compare,
-    make_app: MakeApp,
-    make_run: MakeRun,
-    size: tuple[int, int],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    app = make_app(make_run("done"))
-    assert snap_compare(app, terminal_size=size, run_before=keys("right"))
 
 
 @sizes

@@ -19,7 +19,7 @@ from oracle_tui.screens.runs import RunsScreen
 
 HEAVY = {HEAVY!r}
 found = {{"import": [name for name in HEAVY if name in sys.modules]}}
-from oracle_tui.screens.new_run import NewRunScreen
+from oracle_tui.screens.form import FormScreen
 
 def look(moment):
     found[moment] = [name for name in HEAVY if name in sys.modules]
@@ -41,8 +41,8 @@ def looked_judged(screen, message):
     assert screen.order is not None
     screen.app.exit()
 
-judged = NewRunScreen.on_new_run_screen_judged
-NewRunScreen.on_new_run_screen_judged = looked_judged
+judged = FormScreen.on_form_screen_judged
+FormScreen.on_form_screen_judged = looked_judged
 RunsScreen._begin, RunsScreen.on_runs_screen_warm = looked_begin, looked_warm
 OracleApp(Path(sys.argv[1]), config=Config()).run(headless=True, size=(80, 24))
 print(json.dumps(found))
