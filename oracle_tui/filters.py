@@ -18,7 +18,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 _COMPARISON = re.compile(r"(\w+)(<=|>=|<|>|=)(.*)")
 
 #: What may stand before a colon.
-WORDS = ("id", "model", "dataset", "data", "layers", "ratio", "status")
+WORDS = ("id", "model", "dataset", "data", "layers", "ratio", "wiring", "status")
 
 #: What may be compared with a number.
 NUMBERS: Mapping[str, Callable[[RunRow], float | None]] = {

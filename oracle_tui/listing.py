@@ -115,6 +115,7 @@ def _row(listing: RunListing, example: bool = False) -> RunRow:
         dataset=_last_part(text("dataset")),
         layers=text("layers"),
         ratio=text("ratio"),
+        wiring=text("wiring"),
         status=listing.status,
         n_done=listing.n_done,
         n_total=listing.n_total,

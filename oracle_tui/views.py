@@ -36,6 +36,7 @@ class RunRow:
     dataset: str
     layers: str
     ratio: str
+    wiring: str
     status: str
     n_done: int
     n_total: int
@@ -48,7 +49,9 @@ class RunRow:
     @property
     def words(self) -> str:
         """What the filter's free text is looked for in."""
-        parts = (self.id, self.model, self.dataset, self.layers, self.ratio, self.status)
+        parts = (
+            self.id, self.model, self.dataset, self.layers, self.ratio, self.wiring, self.status,
+        )  # fmt: skip
         return " ".join((*parts, "example" if self.example else "")).lower()
 
 

@@ -20,6 +20,7 @@ COLUMNS = (
     ("dataset", "data", 8, True),
     ("layers", "layers", 6, True),
     ("ratio", "ratio", 5, True),
+    ("wiring", "wiring", 8, True),
     ("status", "status", 13, True),
     ("tau", "tau", 12, True),
     ("age", "age", 4, False),
@@ -28,10 +29,10 @@ COLUMNS = (
 WIDTHS = {key: width for key, _, width, _ in COLUMNS}
 
 #: Columns that say what is studied.
-SPECIFIED = ("model", "dataset", "layers", "ratio")
+SPECIFIED = ("model", "dataset", "layers", "ratio", "wiring")
 
 #: Columns that the list can be sorted by; "newest" is the order that the runs come in.
-SORTS = ("newest", "id", "model", "dataset", "layers", "ratio", "status", "tau")
+SORTS = ("newest", "id", "model", "dataset", "layers", "ratio", "wiring", "status", "tau")
 
 #: Seconds between two looks at whether a run's age reads differently.
 AGES = 20.0
@@ -65,6 +66,7 @@ class RunTable(KeyTable):
     def __init__(self, *, id: str | None = None) -> None:
         """Make an empty table without columns; `set_wide` brings them."""
         super().__init__(id=id)
+        self.cell_padding = 0  # the columns bring one space each: so they fit into 80
         self.runs: list[RunRow] = []
         # What each shown line was made from, so that it is made again only when that changes.
         self._made_from: dict[Path, tuple[RunRow, bool, str]] = {}
@@ -77,7 +79,7 @@ class RunTable(KeyTable):
         self.runs, self._made_from, self._fresh_until = [], {}, 0.0
         for key, title, width, narrow in COLUMNS:
             if narrow or wide:
-                self.add_column(title, key=key, width=width)
+                self.add_column(title, key=key, width=width + 1)
 
     def show_runs(self, runs: list[RunRow], marked: Set[Path]) -> None:
         """Show these runs in this order."""

@@ -277,6 +277,8 @@ async def test_copy_sends_the_id_to_the_terminal(make_app: MakeApp, make_run: Ma
         ("nofield:x", False),
         ("tau<-0.2", True),
         ("tau<-0.6 status:done", False),
+        ("released", True),
+        ("wiring:correct", False),
         ("n>=45 tau>-1", True),
         ("ratio=0.2", True),
         ("tau<", True),
@@ -286,6 +288,7 @@ async def test_copy_sends_the_id_to_the_terminal(make_app: MakeApp, make_run: Ma
 def test_filters(text: str, found: bool) -> None:
     row = RunRow(
         id="99204e-x", path=Path("x"), model="lenet5-mini", dataset="mnist-5k", layers="conv1",
-        ratio="0.2", status="done", n_done=45, n_total=45, tau=-0.5, n=45, created=0.0,
+        ratio="0.2", wiring="released", status="done", n_done=45, n_total=45, tau=-0.5, n=45,
+        created=0.0,
     )  # fmt: skip
     assert matches(row, text) is found
