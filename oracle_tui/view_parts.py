@@ -54,7 +54,8 @@ class Facts:
             self.lines: tuple[tuple[str, str], ...] = (("spec", escape(str(error))),)
             return
         self.repeats = facts.repeats
-        self.title = escape(facts.title)
+        released = " · released wiring" if facts.wiring == "released" else ""
+        self.title = escape(facts.title) + released
         known = {key: value for key, value in facts.columns.items() if value is not None}
         lines = [(key, escape(str(value))) for key, value in known.items()]
         for key in ("device", "created", "run_id"):

@@ -221,6 +221,15 @@ async def test_a_run_whose_engine_is_gone_is_stalled(make_app: MakeApp, make_run
         assert "r starts a new one" in text(app, "#run-stage")
 
 
+async def test_the_title_says_where_the_wiring_is_the_released_one(
+    make_app: MakeApp, make_run: MakeRun
+) -> None:
+    for wiring, said in (("correct", False), ("released", True)):
+        app = make_app(make_run("done", wiring=wiring))
+        async with opened(app):
+            assert ("released wiring" in text(app, "#run-title")) is said
+
+
 async def test_a_run_deleted_under_the_screen_is_a_sentence(
     make_app: MakeApp, make_run: MakeRun
 ) -> None:
