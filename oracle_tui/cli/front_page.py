@@ -36,6 +36,12 @@ PARTS = {
         ("ORACLE_TUI_RUNS", "The folder of runs."),
         ("ORACLE_TUI_CACHE", "The folder of base networks, downloads and compiled code."),
         ("ORACLE_TUI_CONFIG", "The configuration file."),
+        (
+            "ORACLE_TUI_CHECKPOINT_SECONDS",
+            "How often what is being trained is saved, so that a killed engine goes on from "
+            "there.  [default: 30]",
+        ),
+        ("ORACLE_TUI_IMAGENET", "The folder of ImageNet-1K, with train/ and val/ in it."),
         ("ORACLE_TUI_THEME", "A theme of the app, such as textual-light."),
         ("ORACLE_TUI_MOUSE", "0 leaves the mouse to the terminal."),
         ("NO_COLOR", "Draw the app without colours."),

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -21,6 +22,7 @@ def _commands(
             yield from _commands(inner, (*path, name))
 
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = dict(_commands())
 EXAMPLES = [
     pytest.param(path, line, id=line)
@@ -76,6 +78,17 @@ def test_every_example_of_run_is_a_study(line, oracle_tui, monkeypatch):
     arguments = [word for word in _arguments(line) if word != "--dry-run"]
     assert oracle_tui(*arguments).code == 0
     assert orders[0].studies
+
+
+def test_the_first_page_names_every_variable_that_is_read(oracle_tui):
+    told = set(re.findall(r"ORACLE_TUI_[A-Z_]+", oracle_tui("help").out))
+    sources = [path for room in ("engine", "oracle_tui") for path in (ROOT / room).rglob("*.py")]
+    read = {
+        name
+        for path in sources
+        for name in re.findall(r"\"(ORACLE_TUI_[A-Z_]+)\"", path.read_text(encoding="utf-8"))
+    }
+    assert read == told
 
 
 def test_help_of_a_command_that_is_none_names_the_nearest(oracle_tui):
