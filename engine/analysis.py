@@ -58,13 +58,6 @@ class RunAnalysis:
     by_loss: TauInterval
     anomalies: AnomalyRatio
 
-    @property
-    def is_anomaly(self) -> NDArray[np.bool_]:
-        """Which candidates ended strictly above the oracle's accuracy."""
-        if self.statistics.oracle < 0:
-            return np.zeros(len(self.candidates), bool)
-        return np.asarray(self.accuracy > self.accuracy[self.statistics.oracle])
-
 
 def analyse(run: RunReader, status: str = "") -> RunAnalysis:
     """Returns a run's analysis.

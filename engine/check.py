@@ -23,7 +23,6 @@ from engine.shards import rows_of
 from engine.spec import StudySpec
 from engine.store.journal import HEADER_BYTES, read_journal
 from engine.store.layout import (
-    HDF5_NAME,
     JOURNAL_NAME,
     LIVE_NAME,
     LOCK_NAME,
@@ -329,8 +328,3 @@ def _close(first: Any, second: Any) -> bool:
     if isinstance(first, int | float) and isinstance(second, int | float):
         return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-9)
     return bool(first == second)
-
-
-def source_file(path: Path) -> Path:
-    """Returns the HDF5 file of a run folder or a bare run file."""
-    return path / HDF5_NAME if os.path.isdir(path) else path

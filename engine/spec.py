@@ -35,8 +35,6 @@ from engine.study_rules import (
 from engine.tuning import FULL, Tuning
 from engine.weights import Weights, require_offered
 
-MAX_JSON_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class StudySpec:

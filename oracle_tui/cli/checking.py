@@ -5,28 +5,41 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import click
-
+from oracle_tui.cli import completing
 from oracle_tui.cli.exit_codes import ExitCode
 from oracle_tui.cli.finding import find_shown_run
+from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.messages import say
-from oracle_tui.cli.options import json_option, runs_dir_option
+from oracle_tui.cli.options import json_option, run_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
 
 
-@click.command()
-@click.argument("run")
-@click.option(
-    "--repair", metavar="NEW", help="Make a new run folder (or .h5 file) of what is whole."
+@command(
+    examples=(
+        ("oracle-tui check 1a2b", "The run whose id begins with 1a2b."),
+        (
+            "oracle-tui check /backup/run.h5 --repair ~/saved",
+            "A new run of all that is whole; the old one is never written to.",
+        ),
+    ),
+    parts={
+        "Exit codes": (
+            ("0", "Nothing is wrong, or --repair made the new run."),
+            ("1", "Something is wrong; each finding is a line on stdout."),
+        )
+    },
+)
+@run_argument
+@option(
+    "--repair",
+    metavar="NEW",
+    shell_complete=completing.files,
+    help="Make a new run folder, or .h5 file, of what is whole; it can be resumed.",
 )
 @json_option
 @runs_dir_option
 def check(run: str, repair: str | None, as_json: bool) -> ExitCode:
-    """Verify a run completely: every checksum, and its rows against its own spec.
-
-    Exits with 0 where nothing is wrong, 1 where something is. --repair never writes to the old run
-    and exits with 0 where the new one was made.
-    """
+    """Verify a run: every checksum, and its rows against its own spec."""
     from engine.check import check_run
     from engine.repair import repair_run
 

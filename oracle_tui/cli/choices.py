@@ -14,19 +14,35 @@ from engine.entries import named_dataset, named_model
 from engine.estimate import Estimate, duration_text, estimate_all
 from engine.model_info import listed
 from engine.presets import PRESETS, WAITING, Preset, find_preset
+from oracle_tui.cli import completing
+from oracle_tui.cli.manual import command
 from oracle_tui.cli.options import json_option
 from oracle_tui.cli.output import print_json, print_line, print_table
 from oracle_tui.formats import rounded
 
 
-@click.command()
-@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@command(
+    examples=(
+        ("oracle-tui models", "The catalog, with sizes and layers."),
+        ("oracle-tui models resnet20", "Every layer of one model, and what is pruned with it."),
+        ("oracle-tui models timm:resnet26d --json", "Facts of a model outside the catalog."),
+    )
+)
+@click.argument(
+    "names",
+    nargs=-1,
+    metavar="[MODEL]...",
+    shell_complete=completing.entry("model"),
+    help="Only these: names of the catalog, timm:NAME, torchvision:NAME, hf:FOLDER or "
+    "FILE.py:NAME, with @PIXELS for another input size.",
+)
 @json_option
 def models(names: tuple[str, ...], as_json: bool) -> None:
     """List the models and their prunable layers.
 
-    With names, only these; they may be of any model: timm:resnet26d, torchvision:alexnet,
-    my_net.py:Net, or one at another input size, resnet18@64.
+    Parameters, multiply-adds of an image, filters of each layer and the usual retraining. One
+    name alone lists its layers, and those that cannot be pruned with the reason. A model outside
+    the catalog is built once to look into it.
     """
     chosen = [named_model(name) for name in names] if names else list(MODELS.values())
     if as_json:
@@ -97,14 +113,26 @@ def _print_layers(model: ModelInfo) -> None:
         print_line(f"not {layer}: {reason}")
 
 
-@click.command()
-@click.argument("names", nargs=-1, metavar="[DATASET]...")
+@command(
+    examples=(
+        ("oracle-tui datasets", "What there is, and whether it is on this machine."),
+        ("oracle-tui datasets imagenet@classes=100,images=50 --json", "A part of ImageNet."),
+    )
+)
+@click.argument(
+    "names",
+    nargs=-1,
+    metavar="[DATASET]...",
+    shell_complete=completing.entry("dataset"),
+    help="Only these: names of the list, folder:PATH, FILE.npz or FILE.py:NAME; @classes=N and "
+    "@images=N take a part.",
+)
 @json_option
 def datasets(names: tuple[str, ...], as_json: bool) -> None:
     """List the data sets, and where each is looked for.
 
-    With names, only these; they may be of your own: folder:/data/flowers, imagenet@classes=100,
-    images.npz, my_data.py:Name.
+    HERE says whether a data set is on this machine; others are downloaded when a study first
+    needs them. --json names every place that is looked at.
     """
     chosen = [named_dataset(name) for name in names] if names else list(DATASETS.values())
     if as_json:
@@ -155,13 +183,25 @@ def _dataset_record(data: DatasetInfo) -> dict[str, Any]:
     }
 
 
-@click.command()
-@click.argument("prefix", default="")
+@command(
+    examples=(
+        ("oracle-tui presets", "All presets, with what each costs here."),
+        ("oracle-tui presets paper", "The published studies."),
+        ("oracle-tui presets quick --json", "One preset with its whole spec."),
+    )
+)
+@click.argument(
+    "prefix",
+    default="",
+    shell_complete=completing.presets,
+    help="Only those whose names begin so: quick, complexity, mllm, paper.",
+)
 @json_option
 def presets(prefix: str, as_json: bool) -> None:
-    """List the studies that come ready to start, what each costs here, and what some wait for.
+    """List the studies that come ready to start, with their cost here.
 
-    PREFIX lists only those whose names begin with it: quick, paper, complexity.
+    The time is measured where this machine has run such a study, else guessed. Studies that wait
+    for something, a data set say, are listed with it.
     """
     ready = [preset for name, preset in PRESETS.items() if name.startswith(prefix)]
     waiting = [entry for name, entry in WAITING.items() if name.startswith(prefix)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from oracle_tui.cli.finding import find_shown_runs
-from oracle_tui.cli.options import json_option, runs_dir_option
+from oracle_tui.cli.manual import command
+from oracle_tui.cli.options import json_option, runs_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
 from oracle_tui.formats import DASH, p_value, percent, plain, signed
 
@@ -17,8 +16,13 @@ if TYPE_CHECKING:
     from engine.comparison import WiringPair
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
+@command(
+    examples=(
+        ("oracle-tui compare 1a2b", "A run beside the panel of the paper that studied the same."),
+        ("oracle-tui compare 1a2b 3c4d --json", "Two runs, paired where only the wiring differs."),
+    )
+)
+@runs_argument()
 @json_option
 @runs_dir_option
 def compare(runs: tuple[str, ...], as_json: bool) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.manual import command
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
 from oracle_tui.config import config_path
 
 
-@click.command()
+@command(
+    examples=(
+        ("oracle-tui doctor", "What a run would find on this machine."),
+        ("oracle-tui doctor --json", "The same for a program, or for a report of a problem."),
+    ),
+    parts={"Exit codes": (("0", "A run can start."), ("1", "None can; `problem:` says why."))},
+)
 @json_option
 @runs_dir_option
 def doctor(as_json: bool) -> ExitCode:
-    """Tell versions, devices, folders and room, and whether a run can start here.
+    """Tell whether a run can start here, with versions and devices.
 
-    Exits with 0 where a run can start, else with 1.
+    The engine's libraries are imported once in a process of their own, which takes some seconds.
     """
     from engine.doctor import diagnose
 

@@ -7,26 +7,42 @@ from pathlib import Path
 import click
 
 from engine.errors import UsageError
+from oracle_tui.cli import completing
 from oracle_tui.cli.finding import find_shown_runs
-from oracle_tui.cli.options import runs_dir_option
+from oracle_tui.cli.manual import command, option
+from oracle_tui.cli.options import runs_argument, runs_dir_option
 from oracle_tui.cli.output import write_file
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
-@click.option(
-    "-o", "--out", required=True, metavar="FILE", help="A name ending in pdf, svg or png."
+@command(
+    examples=(
+        ("oracle-tui figure 1a2b -o panel.pdf", "One run as a scatter with its tau."),
+        ("oracle-tui figure 1a2b --outcome loss -o panel.svg", "Against the test loss."),
+        ("oracle-tui figure 1a2b 3c4d -o taus.png", "The taus of two runs with their intervals."),
+    )
 )
-@click.option(
+@runs_argument("One is drawn as a scatter, several as taus.")
+@option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="The file to write; its ending, .pdf, .svg or .png, says what it becomes.",
+)
+@option(
     "--outcome",
     type=click.Choice(("accuracy", "loss")),
     default="accuracy",
     show_default=True,
-    help="What one run's pruned train loss is drawn against.",
+    help="What one run's pruned train loss is drawn against: its best test accuracy or loss.",
 )
 @runs_dir_option
 def figure(runs: tuple[str, ...], out: str, outcome: str) -> None:
-    """Draw a run like the paper's panels, or the taus of several with their intervals."""
+    """Draw a run like the paper's panels, or the taus of several.
+
+    It needs an extra: pip install 'oracle-tui[figure]'.
+    """
     from engine.figures import FORMATS, OUTCOMES, draw_figure, draw_taus
     from oracle_tui.cli.comparing import analyse_all
 
@@ -45,12 +61,24 @@ def figure(runs: tuple[str, ...], out: str, outcome: str) -> None:
     write_file(Path(out), data)
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The HTML file to write.")
+@command(
+    examples=(
+        ("oracle-tui report 1a2b -o report.html", "One run with all its statistics and plots."),
+        ("oracle-tui report 1a2b 3c4d -o report.html", "Two runs, and one beside the other."),
+    )
+)
+@runs_argument()
+@option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="The HTML file to write.",
+)
 @runs_dir_option
 def report(runs: tuple[str, ...], output: str) -> None:
-    """Write a report of one or several runs as one HTML file that needs nothing else."""
+    """Write runs as one HTML file that needs nothing else."""
     from engine.report import write_report
     from engine.store.reader import RunReader
     from oracle_tui.cli.summaries import believed_status

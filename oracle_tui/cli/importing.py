@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.errors import UsageError
 from engine.facts import Origin
+from oracle_tui.cli import completing
+from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
@@ -23,37 +25,84 @@ if TYPE_CHECKING:
 _NAMED_FILES = 3
 
 
-@click.command("import")
-@click.argument("files", nargs=-1, required=True, metavar="FILE [FILE]...")
-@click.option(
+_READING = "How it is read"
+_KNOWN = "What was studied, where it is known"
+
+
+def _column(name: str, about: str) -> Callable[[Any], Any]:
+    return option(name, group=_READING, metavar="COLUMN", default="", help=about)
+
+
+@command(
+    "import",
+    examples=(
+        ("oracle-tui import results.csv --acc-column top1", "A table with a column named top1."),
+        ("oracle-tui import log_*.txt --model lenet5-mini", "Logs of the released code."),
+        ("oracle-tui import all.csv --by seed --name mine", "A run for each seed in a table."),
+    ),
+)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE [FILE]...",
+    shell_complete=completing.files,
+    help="CSV tables or logs; several are read as one, as parts of a study or as repeats.",
+)
+@option("--name", metavar="NAME", help="What the run is called.  [default: imported-FILE]")
+@option(
     "--format",
     "kind",
+    group=_READING,
     type=click.Choice(("auto", "csv", "log")),
     default="auto",
     show_default=True,
     help="A table, or logs of the paper's released code.",
 )
-@click.option("--name", metavar="NAME", help="What the run is called [default: the file's name].")
-@click.option("--score-column", metavar="C", default="", help="Pruned train loss.")
-@click.option("--acc-column", metavar="C", default="", help="Test accuracy after retraining.")
-@click.option("--loss-column", metavar="C", default="", help="Test loss after retraining.")
-@click.option("--candidate-column", metavar="C", default="", help="Number or name of a candidate.")
-@click.option("--repeat-column", metavar="C", default="", help="Number of the repeat.")
-@click.option("--by", metavar="C", default="", help="A run for each value of this column.")
-@click.option(
+@_column("--score-column", "Pruned train loss, in nats.  [default: its usual names]")
+@_column("--acc-column", "Test accuracy after retraining.  [default: its usual names]")
+@_column("--loss-column", "Test loss after retraining, in nats.  [default: its usual names]")
+@_column("--candidate-column", "Number or name of the candidate.  [default: its usual names]")
+@_column("--repeat-column", "Number of the repeat.  [default: its usual names]")
+@_column("--by", "Make a run for each value of this column.")
+@option(
     "--accuracy",
     "unit",
+    group=_READING,
     type=click.Choice(("auto", "fraction", "percent")),
     default="auto",
     show_default=True,
-    help="What accuracies are given in; auto: percent if any is above 1.",
+    help="What accuracies are given in; auto takes them for percent if any is above 1.",
 )
-@click.option("--model", metavar="M", help="What was studied, for tables and comparisons.")
-@click.option("--dataset", metavar="D", help="Its data set.")
-@click.option("--layers", metavar="L[,L]", help="Its pruned layers.")
-@click.option("--ratio", metavar="R[,R]", help="Their ratio, or one for each.")
-@click.option("--epochs", metavar="E", type=int, help="Epochs of a retraining.")
-@click.option("--wiring", metavar="correct|released", help="How the next layer was slimmed.")
+@option(
+    "--model",
+    group=_KNOWN,
+    metavar="M",
+    shell_complete=completing.entry("model"),
+    help="The network, by which `compare` finds the paper's panel.",
+)
+@option(
+    "--dataset",
+    group=_KNOWN,
+    metavar="D",
+    shell_complete=completing.entry("dataset"),
+    help="Its data set.",
+)
+@option("--layers", group=_KNOWN, metavar="L[,L]", help="Its pruned layers, such as conv1,conv2.")
+@option(
+    "--ratio",
+    group=_KNOWN,
+    metavar="R[,R]",
+    help="The share of filters that went, 0 to 1; one for all layers, or one for each.",
+)
+@option("--epochs", group=_KNOWN, metavar="N", type=int, help="Epochs of a retraining.")
+@option(
+    "--wiring",
+    group=_KNOWN,
+    metavar="correct|released",
+    shell_complete=completing.words("correct", "released"),
+    help="Which input channels the next layer kept, as for `run`.",
+)
 @json_option
 @runs_dir_option
 def import_(
@@ -70,10 +119,9 @@ def import_(
     as_json: bool,
     **known: str | int | None,
 ) -> None:
-    """Make finished runs from a CSV table, or from logs of the paper's released code.
+    """Make finished runs from CSV tables, or logs of the paper's code.
 
-    Several files are read as one: parts of a study, or repeats of its candidates. Columns go by
-    their usual names where no flag names them.
+    What was understood is told on stderr, the ids of the runs on stdout.
     """
     from engine.imports import Columns, is_released_log
 

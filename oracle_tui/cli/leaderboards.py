@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oracle_tui.cli.finding import find_shown_run
-from oracle_tui.cli.options import json_option, runs_dir_option
+from oracle_tui.cli.manual import command, option
+from oracle_tui.cli.options import json_option, runs_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
 from oracle_tui.formats import p_value, plain, signed
 
@@ -19,19 +20,33 @@ _OUTCOMES = tuple(
 )
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
-@click.option(
+@command(
+    examples=(
+        ("oracle-tui leaderboard 1a2b", "Every score of a run, the best predictor first."),
+        (
+            "oracle-tui leaderboard 1a2b 3c4d --outcome last5_test_acc",
+            "Two runs and both together, on the mean accuracy of the last five epochs.",
+        ),
+    )
+)
+@runs_argument("Several are compared one by one and together.")
+@option(
     "--outcome",
+    metavar="OUTCOME",
     type=click.Choice(_OUTCOMES),
     default="best_test_acc",
     show_default=True,
-    help="What is predicted.",
+    help="What the scores predict: best_test_acc, last_test_acc, last5_test_acc (the mean of the "
+    "last five epochs), or the same of the loss, such as best_test_loss.",
 )
 @json_option
 @runs_dir_option
 def leaderboard(runs: tuple[str, ...], outcome: str, as_json: bool) -> None:
-    """Compare the scores of a run, or of several, as predictors."""
+    """Compare scores as predictors of what retraining gives.
+
+    AGREEMENT is tau with the sign that a good predictor has positive, between -1 and 1; REGRET is
+    what is lost by taking the candidate that the score calls best; SECONDS is what the score took.
+    """
     from engine.leaderboard import leaderboard as board_of
     from engine.leaderboard import over_runs
     from engine.store.reader import RunReader

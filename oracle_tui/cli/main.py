@@ -13,11 +13,14 @@ from engine.errors import OracleError, RunFailure, UsageError
 from oracle_tui.cli.checking import check
 from oracle_tui.cli.choices import datasets, models, presets
 from oracle_tui.cli.comparing import compare
+from oracle_tui.cli.completion import completion
 from oracle_tui.cli.doctor import doctor
 from oracle_tui.cli.drawing import figure, report
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.front_page import EXAMPLES, HEADINGS, PARTS, help_
 from oracle_tui.cli.importing import import_
 from oracle_tui.cli.leaderboards import leaderboard
+from oracle_tui.cli.manual import ManualGroup, option
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, runs_dir_option
 from oracle_tui.cli.queueing import merge, queue, sweep
@@ -27,25 +30,32 @@ from oracle_tui.cli.scores import scores
 from oracle_tui.cli.studies import demo, run
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=ManualGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    headings=HEADINGS,
+    examples=EXAMPLES,
+    parts=PARTS,
+)
 @runs_dir_option
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
-@click.option("--serve", is_flag=True, help="Show the app in a browser, on localhost only.")
-@click.option(
+@option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@option("--serve", is_flag=True, help="Show the app in a browser, on localhost only.")
+@option(
     "--port",
+    metavar="N",
     type=click.IntRange(1, 65_535),
     default=8000,
     show_default=True,
-    help="Port that --serve uses.",
+    help="The port that --serve listens on, 1 to 65,535.",
 )
 @click.version_option(__version__, prog_name="oracle-tui")
 @click.pass_context
 def oracle_tui(context: click.Context, no_mouse: bool, serve: bool, port: int) -> int:
     """Does the loss of a pruned network predict how good it becomes after retraining?
 
-    Without a command this opens the app. Every action of the app is a command too.
-
-    Exit codes: 0 ok, 1 the run failed, 2 wrong usage or configuration, 130 interrupted.
+    Without a command this opens the app, where ? shows every key. Every action of the app is a
+    command too. Data goes to stdout, messages to stderr.
     """
     if context.invoked_subcommand is not None:
         return ExitCode.OK
@@ -65,6 +75,7 @@ def oracle_tui(context: click.Context, no_mouse: bool, serve: bool, port: int) -
 for _command in (
     demo, run, sweep, queue, runs, show, compare, leaderboard, figure, report, export, merge,
     import_, pause, resume, stop, check, doctor, models, datasets, presets, scores,
+    completion, help_,
 ):  # fmt: skip
     oracle_tui.add_command(_command)
 

@@ -10,25 +10,56 @@ from typing import Any, TypeVar
 import click
 
 from engine.folders import runs_folder
+from oracle_tui.cli import completing
+from oracle_tui.cli.manual import option
 from oracle_tui.config import load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_A_RUN = (
+    "An id of `oracle-tui runs` or its beginning, where only one begins so; or the path of a run's "
+    "folder or .h5 file."
+)
+
 
 def runs_dir_option(command: Command) -> Command:
     """Adds `--runs-dir`, which may stand before or after the subcommand's name."""
-    return click.option(
+    return option(
         "--runs-dir",
         metavar="DIR",
         expose_value=False,
         callback=_remember,
-        help="Folder of runs [default: $ORACLE_TUI_RUNS, the config file, or your data folder].",
+        shell_complete=completing.folders,
+        help="The folder of runs; it may also stand before the command.  [default: "
+        "$ORACLE_TUI_RUNS, else runs_dir of the configuration file, else "
+        "~/.local/share/oracle-tui/runs]",
     )(command)
 
 
 def json_option(command: Command) -> Command:
     """Adds `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    return option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of text.")(
+        command
+    )
+
+
+def run_argument(command: Command) -> Command:
+    """Adds the argument RUN."""
+    return click.argument("run", shell_complete=completing.runs, help=_A_RUN)(command)
+
+
+def runs_argument(
+    about: str = "", *, metavar: str = "RUN [RUN]..."
+) -> Callable[[Command], Command]:
+    """Adds the arguments RUN..., of which there is at least one; `about` says more of them."""
+    return click.argument(
+        "runs",
+        nargs=-1,
+        required=True,
+        metavar=metavar,
+        shell_complete=completing.runs,
+        help=f"{_A_RUN} {about}".rstrip(),
+    )
 
 
 def chosen_runs_folder() -> Path:

@@ -11,28 +11,55 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.errors import RunFailure, UsageError
+from oracle_tui.cli import completing
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.manual import ManualGroup, command, option
 from oracle_tui.cli.messages import say
-from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.options import (
+    chosen_runs_folder,
+    json_option,
+    run_argument,
+    runs_argument,
+    runs_dir_option,
+)
 from oracle_tui.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from engine.queueing import QueuedRun
 
-at_once_option = click.option(
-    "--at-once", type=click.IntRange(1), metavar="N", help="Runs that share the CPU cores."
+at_once_option = option(
+    "--at-once",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many runs share the CPU cores, 1 or more; of GPUs each free one takes a run.  "
+    "[default: 1]",
 )
 
 
-@click.command()
-@click.argument("file", metavar="SPEC.toml")
-@click.option("--dry-run", is_flag=True, help="Only say which studies it has.")
-@click.option("--start", is_flag=True, help="Work through the queue in the background.")
+@command(
+    examples=(
+        ("oracle-tui sweep grid.toml --dry-run", "Which studies the file spans."),
+        ("oracle-tui sweep grid.toml --start", "Queue them and work through the queue."),
+    )
+)
+@click.argument(
+    "file",
+    metavar="SPEC.toml",
+    shell_complete=completing.files,
+    help="Entries of `run` as keys, with _ for -; one that is a list is an axis: ratio = [0.2, "
+    '0.5]. Layers that belong together stand in one text: layers = ["conv1", '
+    '"conv1,conv2"].',
+)
+@option("--dry-run", is_flag=True, help="Make no run: only list the studies.")
+@option("--start", is_flag=True, help="Work through the queue in the background.")
 @at_once_option
 @json_option
 @runs_dir_option
 def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: bool) -> ExitCode:
-    """Queue a run for every combination of a TOML file's lists, such as `ratio = [0.2, 0.5]`."""
+    """Queue a run for every combination of a TOML file's lists.
+
+    Nothing is made unless all studies can be. The ids of the runs go to stdout.
+    """
     from engine.sweep import read_sweep
 
     try:
@@ -69,12 +96,23 @@ def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: b
     return ExitCode.OK
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    cls=ManualGroup,
+    invoke_without_command=True,
+    examples=(
+        ("oracle-tui queue", "The runs in their order, and who works on them."),
+        ("oracle-tui queue start --detach", "Work through them in the background."),
+        ("oracle-tui queue move 1a2b first", "A run comes before all others."),
+    ),
+)
 @json_option
 @runs_dir_option
 @click.pass_context
 def queue(context: click.Context, as_json: bool) -> ExitCode:
-    """List the queued runs, or change their order."""
+    """List the queued runs, change their order, or work through them.
+
+    Each folder of runs has one queue. A run that fails, or that you stop, leaves it.
+    """
     if context.invoked_subcommand is not None:
         return ExitCode.OK
     from engine.queueing import QueueReader
@@ -105,8 +143,8 @@ def queue(context: click.Context, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-@queue.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
+@queue.command(examples=(("oracle-tui queue add 1a2b 3c4d", "Two runs, in this order."),))
+@runs_argument("None may be done.")
 @runs_dir_option
 def add(runs: tuple[str, ...]) -> ExitCode:
     """Put runs at the end of the queue."""
@@ -118,9 +156,19 @@ def add(runs: tuple[str, ...]) -> ExitCode:
     return ExitCode.OK
 
 
-@queue.command()
-@click.argument("run")
-@click.argument("place", metavar="PLACE|first|last")
+@queue.command(
+    examples=(
+        ("oracle-tui queue move 1a2b 3", "To the third place."),
+        ("oracle-tui queue move 1a2b last", "Behind all others."),
+    )
+)
+@run_argument
+@click.argument(
+    "place",
+    metavar="PLACE",
+    shell_complete=completing.words("first", "last"),
+    help="A number, 1 for the front; or first, or last.",
+)
 @runs_dir_option
 def move(run: str, place: str) -> ExitCode:
     """Move a run to another place of the queue."""
@@ -138,8 +186,8 @@ def move(run: str, place: str) -> ExitCode:
     return ExitCode.OK
 
 
-@queue.command()
-@click.argument("run")
+@queue.command(examples=(("oracle-tui queue remove 1a2b", "It waits no longer."),))
+@run_argument
 @runs_dir_option
 def remove(run: str) -> ExitCode:
     """Take a run out of the queue; the run itself stays."""
@@ -153,20 +201,29 @@ def remove(run: str) -> ExitCode:
     return ExitCode.OK
 
 
-@queue.command()
-@click.option("--detach", is_flag=True, help="Work in the background and return at once.")
+@queue.command(
+    examples=(
+        ("oracle-tui queue start", "Until the queue is empty; Ctrl-C stops the runs in work."),
+        ("oracle-tui queue start --detach --at-once 2", "In the background, two at a time."),
+    )
+)
+@option("--detach", is_flag=True, help="Work in the background and return at once.")
 @at_once_option
 @runs_dir_option
 def start(detach: bool, at_once: int | None) -> ExitCode:
-    """Work through the queue: one run per free GPU, or --at-once runs on the CPU."""
+    """Work through the queue, a run after the other or several at once.
+
+    One run on each free GPU, or --at-once runs on the CPU.
+    """
     from engine.queueing import queue_command, queue_environment
 
     folder = chosen_runs_folder()
     if detach:
         _start(folder, at_once)
         return ExitCode.OK
-    command, environment = queue_command(folder, at_once), queue_environment()
-    worker = subprocess.Popen(command, env=environment, stdout=sys.stderr)
+    worker = subprocess.Popen(
+        queue_command(folder, at_once), env=queue_environment(), stdout=sys.stderr
+    )
     while True:
         # Ctrl-C reaches the process itself, which then stops its runs and ends.
         with contextlib.suppress(KeyboardInterrupt):
@@ -179,21 +236,33 @@ def start(detach: bool, at_once: int | None) -> ExitCode:
     return ExitCode.OK
 
 
-@queue.command()
+@queue.command(examples=(("oracle-tui queue stop", "`queue start` goes on later."),))
 @runs_dir_option
 def stop() -> ExitCode:
-    """Stop the runs in work and whoever works through the queue; it keeps its order."""
+    """Stop whoever works through the queue, and the runs in work.
+
+    The queue keeps its order.
+    """
     from engine.queueing import stop_queue
 
     say(stop_queue(chosen_runs_folder()))
     return ExitCode.OK
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN [RUN]...")
+@command(
+    examples=(
+        ("oracle-tui merge 1a2b 3c4d", "Two shards of a study, or two runs of one spec."),
+        ("oracle-tui merge /shared/runs/*-shard-*-of-32", "All shards of a job array."),
+    )
+)
+@runs_argument("At least two.", metavar="RUN RUN [RUN]...")
 @runs_dir_option
 def merge(runs: tuple[str, ...]) -> ExitCode:
-    """Merge shards, or runs of the same spec, into one new run; print its id."""
+    """Merge shards, or runs of the same spec, into one new run.
+
+    Its id goes to stdout. Where two hold the same retraining, their results must agree. A merged
+    run with rows missing can be resumed.
+    """
     from engine.merge import merge_runs
     from engine.store.reader import RunReader
 

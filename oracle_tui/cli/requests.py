@@ -6,12 +6,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from engine.errors import UsageError
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.messages import say
-from oracle_tui.cli.options import chosen_runs_folder, resume_hint, runs_dir_option
+from oracle_tui.cli.options import (
+    chosen_runs_folder,
+    resume_hint,
+    run_argument,
+    runs_dir_option,
+)
 from oracle_tui.cli.summaries import life_columns, life_of
 
 if TYPE_CHECKING:
@@ -25,11 +29,16 @@ _POLL_SECONDS = 0.1
 _LISTEN_SECONDS = 5.0
 
 
-@click.command()
-@click.argument("run")
+@command(
+    examples=(("oracle-tui pause 1a2b", "The engine waits at its next step; `resume` wakes it."),)
+)
+@run_argument
 @runs_dir_option
 def pause(run: str) -> ExitCode:
-    """Ask a run's engine to pause; it keeps its memory and its place."""
+    """Ask a run's engine to pause; it keeps its memory and its place.
+
+    The command waits 8 seconds for the engine, which obeys between two steps; the request stays.
+    """
     folder, life = _find(run)
     if life.status == "paused" and _has_engine(life):
         say(f"{folder.name} is paused already.")
@@ -37,11 +46,14 @@ def pause(run: str) -> ExitCode:
     return _request(folder, life, "pause", "paused")
 
 
-@click.command()
-@click.argument("run")
+@command(examples=(("oracle-tui stop 1a2b", "The engine ends; `resume` starts another one."),))
+@run_argument
 @runs_dir_option
 def stop(run: str) -> ExitCode:
-    """Ask a run's engine to stop; what is finished is kept."""
+    """Ask a run's engine to stop; what is finished is kept.
+
+    The command waits 8 seconds for the engine, which obeys between two steps; the request stays.
+    """
     folder, life = _find(run)
     if life.status == "stopped":
         say(f"{folder.name} is stopped already.")
@@ -49,15 +61,27 @@ def stop(run: str) -> ExitCode:
     return _request(folder, life, "stop", "stopped")
 
 
-@click.command()
-@click.argument("run")
-@click.option("--follow", is_flag=True, help="Stay and show progress, as `run` does.")
-@click.option(
-    "--takeover", is_flag=True, help="Take the run over from another host's engine that is gone."
+@command(
+    examples=(
+        ("oracle-tui resume 1a2b", "In the background."),
+        ("oracle-tui resume 1a2b --follow", "With progress, until the run is done."),
+    )
+)
+@run_argument
+@option("--follow", is_flag=True, help="Stay and show progress, as `run` does.")
+@option(
+    "--takeover",
+    is_flag=True,
+    help="Take the run over from the engine of another machine, once it has been silent for "
+    "5 seconds.",
 )
 @runs_dir_option
 def resume(run: str, follow: bool, takeover: bool) -> ExitCode:
-    """Go on with a run that is paused, stopped or failed, or whose engine is gone."""
+    """Go on with a run that is paused, stopped, failed or left alone.
+
+    Where its engine is gone, another one is started. Nothing finished is computed again, and the
+    numbers are those of an uninterrupted run.
+    """
     folder, life = _find(run)
     if life.status == "done":
         raise UsageError(f"{folder.name} is done; there is nothing to resume.")

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oracle_tui.cli import completing
 from oracle_tui.cli.finding import find_shown_run
+from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.messages import say
-from oracle_tui.cli.options import chosen_runs_folder, json_option, runs_dir_option
+from oracle_tui.cli.options import (
+    chosen_runs_folder,
+    json_option,
+    run_argument,
+    runs_argument,
+    runs_dir_option,
+)
 from oracle_tui.cli.output import print_json, print_line, print_table, write_file
 from oracle_tui.formats import tau_with_n
 
@@ -20,11 +28,20 @@ _SETTLED = frozenset({"done", "failed", "stopped"})
 _TABLES = ("candidates", "summary", "curves", "leaderboard", "compare")
 
 
-@click.command()
+@command(
+    examples=(
+        ("oracle-tui runs", "The runs with status, progress and tau."),
+        ("oracle-tui runs --json", "All that is known of each, for a program."),
+    )
+)
 @json_option
 @runs_dir_option
 def runs(as_json: bool) -> None:
-    """List the runs."""
+    """List the runs.
+
+    TAU is the rank correlation of pruned train loss and best test accuracy so far, with the
+    number of candidates that it is taken over.
+    """
     from engine.store.listing import list_runs
 
     folder = chosen_runs_folder()
@@ -56,12 +73,17 @@ def runs(as_json: bool) -> None:
                 say(f"{record['id']}: {record['hint']}")
 
 
-@click.command()
-@click.argument("run")
+@command(
+    examples=(
+        ("oracle-tui show 1a2b", "Spec, tau with its interval, verdict, oracle and best."),
+        ("oracle-tui show lenet5-mini-mnist-5k-conv1-0.5", "A recorded run that ships."),
+    )
+)
+@run_argument
 @json_option
 @runs_dir_option
 def show(run: str, as_json: bool) -> None:
-    """Show one run: what is studied, how far it is, and its statistics."""
+    """Show one run: its spec, how far it is, and its statistics."""
     from oracle_tui.cli.summaries import (
         findings_lines,
         run_findings,
@@ -80,15 +102,35 @@ def show(run: str, as_json: bool) -> None:
         print_line(line)
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]...")
-@click.option(
-    "--table", type=click.Choice(_TABLES), default="candidates", show_default=True, help="Which."
+@command(
+    examples=(
+        ("oracle-tui export 1a2b -o candidates.csv", "A row for each candidate."),
+        ("oracle-tui export 1a2b 3c4d --table summary", "A row for each run, on stdout."),
+        ("oracle-tui export 1a2b --table curves -o curves.csv", "A row for each epoch."),
+    )
 )
-@click.option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.")
+@runs_argument()
+@option(
+    "--table",
+    type=click.Choice(_TABLES),
+    default="candidates",
+    show_default=True,
+    help="What a row is: a candidate, a run, an epoch of a retraining, a score of a run, or a "
+    "run beside the paper's panel.",
+)
+@option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="The file to write, replaced whole; - is stdout.  [default: -]",
+)
 @runs_dir_option
 def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
-    """Export runs as CSV, one below the other."""
+    """Export runs as CSV, one below the other.
+
+    Losses are in nats, accuracies are fractions from 0 to 1, times are in seconds.
+    """
     from engine.store.reader import RunReader
     from engine.tables import export_csv
 

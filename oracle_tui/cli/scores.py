@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import click
-
 from engine.own_scores import installed_scores
 from engine.scores import BASE_SCORES, SCORES
+from oracle_tui.cli.manual import command
 from oracle_tui.cli.options import json_option
 from oracle_tui.cli.output import print_json, print_table
 
 
-@click.command()
+@command(
+    examples=(
+        ("oracle-tui scores", "What `run --scores` takes."),
+        ("oracle-tui scores --json", "The same for a program."),
+    )
+)
 @json_option
 def scores(as_json: bool) -> None:
-    """List the scores: ours, and those of installed packages."""
+    """List what can be measured of a candidate before retraining.
+
+    Ours, and those that installed packages offer. GOOD IS says which way a score points, FROM
+    what it is computed from.
+    """
     ours = [
         {
             "name": info.name,

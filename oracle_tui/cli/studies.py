@@ -11,68 +11,39 @@ import click
 from engine.orders import Order, read_order
 from engine.presets import QUICK
 from oracle_tui.cli.exit_codes import ExitCode
+from oracle_tui.cli.manual import command
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, resume_hint, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
+from oracle_tui.cli.study_options import study_options
 
 
-@click.command()
-@click.option("--preset", metavar="NAME", help="Begin with a preset; other options change it.")
-@click.option("--model", metavar="M", help="Model; see `oracle-tui models`.")
-@click.option("--dataset", metavar="D", help="Data set; see `oracle-tui datasets`.")
-@click.option("--layers", metavar="L[,L]", help="Layers to prune, for example conv1,conv2.")
-@click.option("--ratio", metavar="R", help="Share that is removed, or one for each layer.")
-@click.option("--candidates", metavar="all|N", help="All candidates, or a sample of N.")
-@click.option("--repeats", metavar="R", help="Retrainings of each candidate.")
-@click.option("--epochs", metavar="E", help="Epochs of each retraining.")
-@click.option("--pretrain-epochs", metavar="E", help="Epochs of the base network.")
-@click.option("--seed", metavar="S", help="Every random number follows from it.")
-@click.option("--device", metavar="auto|cpu|cuda[:i]", default="auto", help="Where it runs.")
-@click.option("--wiring", metavar="correct|released|both", help="How the next layer is slimmed.")
-@click.option("--scores", metavar="S[,S]|all", help="What is measured; see `oracle-tui scores`.")
-@click.option(
-    "--criterion",
-    metavar="FILE.py",
-    multiple=True,
-    help="Measure a score of your own, named as the file; may be given several times.",
+@command(
+    examples=(
+        ("oracle-tui run --preset quick", "All 45 candidates of a small study, in minutes."),
+        (
+            "oracle-tui run --model lenet5 --layers conv2 --ratio .5 --candidates 200",
+            "A random sample of 200 candidates of a larger network.",
+        ),
+        (
+            "oracle-tui run --preset quick --scores all --wiring both --detach",
+            "Every score, and both wirings as two runs, in the background.",
+        ),
+        (
+            "oracle-tui run --preset paper/conv1 --dry-run",
+            "What a published study would cost on this machine.",
+        ),
+    ),
+    parts={
+        "Exit codes": (
+            ("0", "The run is done, or was started with --detach."),
+            ("1", "The run began and could not go on; engine.log in its folder says why."),
+            ("2", "It cannot be studied as told, or --dry-run found that it does not fit."),
+            ("130", "Interrupted, or stopped from elsewhere; what is finished is kept."),
+        )
+    },
 )
-@click.option(
-    "--search",
-    metavar="greedy|swap[,...]|l1|none",
-    help="Look for a lower loss than the sample's; each adds its pick as a candidate.",
-)
-@click.option(
-    "--recipe",
-    metavar="KEY=VALUE[,...]",
-    help="Retrain otherwise: lr, drops, schedule, warmup, optimizer, momentum, weight_decay, "
-    "batch_size, label_smoothing, mixup, cutmix, clip, ema; see docs/reference/recipes.md.",
-)
-@click.option("--pretrain-recipe", metavar="KEY=VALUE[,...]", help="The same for the base network.")
-@click.option(
-    "--weights",
-    metavar="FILE|pretrained[:TAG]",
-    help="Prune this network: a state_dict or safetensors, or the library's own weights.",
-)
-@click.option("--tune", is_flag=True, help="First train it on, by the pretraining recipe.")
-@click.option("--granularity", metavar="filters|weights", help="What is pruned, and stays so.")
-@click.option(
-    "--scope", metavar="layer|global", help="Of weights: the ratio of each layer, or all."
-)
-@click.option("--precision", metavar="float32|bf16", help="What the retraining computes in.")
-@click.option(
-    "--tuning",
-    metavar="full|lora=RANK[,...]",
-    help="What of a vision-language model is trained; docs/how-to/vision-language.md.",
-)
-@click.option(
-    "--executor",
-    metavar="inline|processes[:N]|ray[:ADDRESS]",
-    default="inline",
-    help="Who retrains the candidates; no number depends on it.",
-)
-@click.option("--shard", metavar="I/N", help="Only every N-th candidate; see `oracle-tui merge`.")
-@click.option("--detach", is_flag=True, help="Start the engine and return at once.")
-@click.option("--dry-run", is_flag=True, help="Only measure what it would cost here.")
+@study_options
 @json_option
 @runs_dir_option
 def run(
@@ -87,9 +58,11 @@ def run(
     as_json: bool,
     **entries: str | None,
 ) -> ExitCode:
-    """Run a study without the app: progress on stderr, the run's id on stdout.
+    """Run a study: progress on stderr, the run's id on stdout.
 
-    A preset that is a set of studies runs them one after another.
+    Flags that are left away follow the preset, or else the protocol of the model. A preset that
+    is a set of studies runs them one after another. Ctrl-C stops the run once everything finished
+    has been kept; `oracle-tui resume` goes on with it.
     """
     given = {"preset": preset, **entries, "tune": "yes" if tune else None}
     order = read_order(
@@ -106,10 +79,23 @@ def run(
     return _run(order, detach=detach, as_json=as_json)
 
 
-@click.command()
+@command(
+    examples=(
+        ("oracle-tui demo", "Start a small study and watch it in the app."),
+        (
+            "oracle-tui --no-mouse demo --runs-dir /tmp/runs",
+            "The same in a folder of its own, the mouse left to the terminal.",
+        ),
+        ("oracle-tui demo | cat", "Without the app: progress, then the scatter and the numbers."),
+    )
+)
 @runs_dir_option
 def demo() -> int:
-    """Run the quick preset, in the app where there is a terminal."""
+    """Run the quick preset, in the app where there is a terminal.
+
+    All 45 ways to remove 2 of 10 filters from the first layer of a LeNet5-Mini, on 5,000 digits
+    that ship with the package. Nothing is downloaded.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _run(Order((QUICK.specs,)), detach=False, as_json=False, picture=True)
     from engine.control import create_run, start_engine

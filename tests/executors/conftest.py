@@ -18,12 +18,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that all studies of the session share, so that base networks are trained once."""
-    return tmp_path_factory.mktemp("executors-cache")
-
-
 @pytest.fixture
 def place(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,9 +16,10 @@ from engine.work import models
 from engine.work.bench import Bench
 from engine.work.criteria import Scorer, Subject
 from engine.work.criteria.losses import RECALIBRATION_BATCHES
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.models import Family, build_model, slice_plan
 from engine.work.pretraining import BaseNetwork
+from tests.digits import first_digits
 
 torch.set_num_threads(1)
 
@@ -58,15 +59,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     # Ten batches of 16 are for recalibration.
     recipe = spec.retrain.from_json({**spec.retrain.to_json(), "batch_size": 16})
     spec = spec.with_(retrain=recipe)
-    whole = load_dataset(spec.dataset_info, download=False)
-    data = ImageData(
-        whole.train_images[:300],
-        whole.train_labels[:300],
-        whole.test_images[:100],
-        whole.test_labels[:100],
-        whole.classes,
-        "part",
-    )
+    data = first_digits(300, 100)
     torch.manual_seed(1)
     network = build_model(INFO, 10)
     nn.init.uniform_(network.bn1.weight, -1, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from engine.catalog import find_dataset, find_model
+from engine.catalog import find_model
 from engine.entries import read_entries
 from engine.errors import RunFailure, UsageError
 from engine.masks import MaskSpace
@@ -22,13 +22,14 @@ from engine.work.bench import Bench
 from engine.work.criteria import Scorer
 from engine.work.criteria.sensitivity import loss_gradient
 from engine.work.criteria.subject import Subject
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.masking import Masking
 from engine.work.models import build_model, slice_plan
 from engine.work.packs import Pack, make_pack, network_of, possible_kinds
 from engine.work.packs.base import AVERAGE, MOMENTUM, VARIANCE
 from engine.work.pretraining import BaseNetwork
 from engine.work.scoring import masked_scores
+from tests.digits import first_digits, strong_state
 
 torch.set_num_threads(1)
 
@@ -44,22 +45,12 @@ COUNT = 230
 
 @pytest.fixture(scope="module")
 def data() -> ImageData:
-    whole = load_dataset(find_dataset("mnist-5k"), download=False)
-    return ImageData(
-        whole.train_images[:COUNT],
-        whole.train_labels[:COUNT],
-        whole.test_images[:60],
-        whole.test_labels[:60],
-        whole.classes,
-        "part",
-    )
+    return first_digits(COUNT, 60)
 
 
 @pytest.fixture(scope="module")
 def base() -> dict[str, Tensor]:
-    torch.manual_seed(3)
-    state = dict(build_model(MODEL, 10).state_dict())
-    return {name: t * 6**0.5 if name.endswith("weight") else t for name, t in state.items()}
+    return strong_state(MODEL)
 
 
 def _masking(base: dict[str, Tensor], *, across: bool = False) -> Masking:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.catalog import find_dataset, find_model
+from engine.catalog import find_model
 from engine.recipe import Recipe
 from engine.work.augment import batch_draws, train_batches
 from engine.work.batches import batch_order, pretrain_order
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.models import build_model, slice_plan
 from engine.work.packs import (
     MOMENTUM,
@@ -31,6 +31,7 @@ from engine.work.packs.fused import FusedPack
 from engine.work.packs.solo import SoloPack
 from engine.work.packs.stacked import StackedPack
 from engine.work.surgery import candidate_states
+from tests.digits import first_digits, strong_state
 
 torch.set_num_threads(1)
 
@@ -50,25 +51,13 @@ MODEL = find_model("lenet5-mini")
 @pytest.fixture(scope="module")
 def data() -> ImageData:
     """500 and 230 real digits: neither a whole number of batches."""
-    whole = load_dataset(find_dataset("mnist-5k"), download=False)
-    return ImageData(
-        whole.train_images[:500],
-        whole.train_labels[:500],
-        whole.test_images[:230],
-        whole.test_labels[:230],
-        whole.classes,
-        "part",
-    )
+    return first_digits(500, 230)
 
 
 def _states(
     layers: list[str], candidates: list[list[list[int]]], seed: int = 3
 ) -> dict[str, Tensor]:
-    torch.manual_seed(seed)
-    base = dict(build_model(MODEL, 10).state_dict())
-    # torch's default weights are so small that so short a training would change next to nothing.
-    base = {name: t * 6**0.5 if name.endswith("weight") else t for name, t in base.items()}
-    return candidate_states(base, slice_plan(MODEL, 10), layers, candidates)
+    return candidate_states(strong_state(MODEL, seed), slice_plan(MODEL, 10), layers, candidates)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from engine.catalog import find_dataset, find_model
+from engine.catalog import find_model
 from engine.recipe import Recipe
 from engine.work.batches import batch_order
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes, batch_mixes, cut_and_mixed, mixed_batches, seeded_mixes
 from engine.work.models import build_model, slice_plan
 from engine.work.packs import Pack, make_pack, network_of, pack_kind, possible_kinds
@@ -22,6 +22,7 @@ from engine.work.packs.base import AVERAGE, STEPS, VARIANCE
 from engine.work.packs.fused import FusedPack
 from engine.work.surgery import candidate_states
 from engine.work.vision_ops import declare_vision_ops
+from tests.digits import first_digits, strong_state
 
 torch.set_num_threads(1)
 
@@ -48,25 +49,14 @@ TOLERANCE = {"rtol": 0.0, "atol": 2e-5}
 
 @pytest.fixture(scope="module")
 def data() -> ImageData:
-    whole = load_dataset(find_dataset("mnist-5k"), download=False)
-    return ImageData(
-        whole.train_images[:COUNT],
-        whole.train_labels[:COUNT],
-        whole.test_images[:60],
-        whole.test_labels[:60],
-        whole.classes,
-        "part",
-    )
+    return first_digits(COUNT, 60)
 
 
 @pytest.fixture(scope="module")
 def states() -> dict[str, Tensor]:
-    torch.manual_seed(3)
-    base = dict(build_model(MODEL, 10).state_dict())
-    # One candidate has far larger gradients than the others: a norm over the pack would show.
-    base = {name: t * 6**0.5 if name.endswith("weight") else t for name, t in base.items()}
     lost = [[[0, 1, 2, 3, 4]], [[1, 3, 5, 7, 9]], [[5, 6, 7, 8, 9]]]
-    states = candidate_states(base, slice_plan(MODEL, 10), ["conv1"], lost)
+    states = candidate_states(strong_state(MODEL), slice_plan(MODEL, 10), ["conv1"], lost)
+    # One candidate has far larger gradients than the others: a norm over the pack would show.
     states["fc2.weight"][1] *= 4
     return states
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.catalog import find_dataset, find_model
-from engine.work.datasets import ImageData, load_dataset
+from engine.catalog import find_model
+from engine.work.datasets import ImageData
 from engine.work.models import build_model, slice_plan
 from engine.work.packs import Evaluation
 from engine.work.scoring import pruned_scores
 from engine.work.surgery import l1_selection
+from tests.digits import first_digits, strong_state
 
 torch.set_num_threads(1)
 
@@ -31,24 +32,12 @@ PLAN = slice_plan(MODEL, 10)
 @pytest.fixture(scope="module")
 def data() -> ImageData:
     """1,130 real digits: in every way of computing more than one piece, the last one short."""
-    whole = load_dataset(find_dataset("mnist-5k"), download=False)
-    part = slice(0, 1_130)
-    return ImageData(
-        whole.train_images[part],
-        whole.train_labels[part],
-        whole.test_images[:10],
-        whole.test_labels[:10],
-        whole.classes,
-        "part",
-    )
+    return first_digits(1_130, 10)
 
 
 @pytest.fixture(scope="module")
 def base() -> dict[str, Tensor]:
-    """Weights large enough that no two candidates score alike."""
-    torch.manual_seed(5)
-    state = build_model(MODEL, 10).state_dict()
-    return {name: t * 6**0.5 if name.endswith("weight") else t for name, t in state.items()}
+    return strong_state(MODEL, seed=5)
 
 
 CHOICES = {

@@ -60,16 +60,17 @@ def test_a_sample_is_without_replacement_and_follows_the_seed(filters):
     pruned = tuple(n // 2 for n in filters)
     total = math.prod(math.comb(n, k) for n, k in zip(filters, pruned, strict=True))
     size = min(total, 252)
-    drawn = [CandidateSpace(filters, pruned, size, 1)[i] for i in range(size)]
+    space = CandidateSpace(filters, pruned, size, 1)
+    drawn = [space[i] for i in range(size)]
     assert len(set(drawn)) == size
     for candidate in drawn:
         for removed, n, k in zip(candidate, filters, pruned, strict=True):
             assert list(removed) == sorted(set(removed))
             assert len(removed) == k
             assert 0 <= removed[0] <= removed[-1] < n
-    again = CandidateSpace(filters, pruned, size, 1)
+    again, other = (CandidateSpace(filters, pruned, size, seed) for seed in (1, 2))
     assert drawn == [again[i] for i in range(size)]
-    assert drawn != [CandidateSpace(filters, pruned, size, 2)[i] for i in range(size)]
+    assert drawn != [other[i] for i in range(size)]
 
 
 def test_sampled_candidates_are_spread_over_the_space():

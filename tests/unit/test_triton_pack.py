@@ -31,6 +31,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 from engine.work.packs.triton_pack import TritonPack
 from engine.work.tiny_cnn_gpu.program import DEFAULT_TILES, Tiles
+from tests.digits import strong_state
 
 torch.set_num_threads(1)
 
@@ -57,11 +58,7 @@ def data() -> ImageData:
 
 def _states(model: str, layers: list[str], lost: list[list[list[int]]]) -> dict[str, Tensor]:
     info = find_model(model)
-    torch.manual_seed(3)
-    base = dict(build_model(info, 10).state_dict())
-    # torch's default weights are so small that so short a training would change next to nothing.
-    base = {name: t * 6**0.5 if name.endswith("weight") else t for name, t in base.items()}
-    return candidate_states(base, slice_plan(info, 10), layers, lost)
+    return candidate_states(strong_state(info), slice_plan(info, 10), layers, lost)
 
 
 def _order(steps: int, batch: int = 12) -> np.ndarray:

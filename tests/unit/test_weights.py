@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.catalog import find_dataset, find_model
+from engine.catalog import find_model
 from engine.entries import problems_in, read_entries
 from engine.errors import UsageError
 from engine.presets import QUICK
@@ -23,10 +23,11 @@ from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.study_rules import SpecError
 from engine.weights import Weights, read_weights
-from engine.work.datasets import ImageData, load_dataset
+from engine.work.datasets import ImageData
 from engine.work.models import build_model
 from engine.work.pretraining import base_key, base_network
 from engine.work.weights import given_state, read_state
+from tests.digits import first_digits
 
 torch.set_num_threads(1)
 MODEL = find_model("lenet5-mini")
@@ -34,15 +35,7 @@ MODEL = find_model("lenet5-mini")
 
 @pytest.fixture(scope="module")
 def data() -> ImageData:
-    whole = load_dataset(find_dataset("mnist-5k"), download=False)
-    return ImageData(
-        whole.train_images[:300],
-        whole.train_labels[:300],
-        whole.test_images[:100],
-        whole.test_labels[:100],
-        whole.classes,
-        "part of the digits",
-    )
+    return first_digits(300, 100)
 
 
 def _state(seed: int = 1, classes: int = 10) -> dict[str, Tensor]:

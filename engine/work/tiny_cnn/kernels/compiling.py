@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -23,7 +22,6 @@ from engine.work.tiny_cnn.kernels.vectors import CPU_FEATURES, CPU_NAME, LANES
 
 _OPTIONS = {"error_model": "numpy", "boundscheck": False, "fastmath": False}
 _lock = threading.RLock()
-_seconds = 0.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -70,9 +68,7 @@ def compile_kernel(function: Callable[..., None], *arguments: object) -> Kernel:
 
     A function built for one variant (a block size) must differ from its siblings in `__name__`.
     """
-    global _seconds
     with _lock:
-        started = time.perf_counter()
         function.__qualname__ = f"{function.__name__}_{_digest()}"
         signature = types.void(*arguments)
         try:
@@ -80,14 +76,7 @@ def compile_kernel(function: Callable[..., None], *arguments: object) -> Kernel:
         except RuntimeError:  # numba found no folder it may write to
             compiled = numba.cfunc(signature, **_OPTIONS)(function)
         prototype = ctypes.CFUNCTYPE(None, *(_C_TYPES.get(a, ctypes.c_void_p) for a in arguments))
-        kernel = Kernel(compiled.address, prototype(compiled.address), compiled)
-        _seconds += time.perf_counter() - started
-        return kernel
-
-
-def seconds_spent() -> float:
-    """Seconds this process has spent compiling or loading kernels."""
-    return _seconds
+        return Kernel(compiled.address, prototype(compiled.address), compiled)
 
 
 _C_TYPES = {

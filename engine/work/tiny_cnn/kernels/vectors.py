@@ -33,7 +33,6 @@ INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 INT_VECTOR = ir.VectorType(INT32, LANES)
-MASK = ir.VectorType(ir.IntType(1), LANES)
 
 
 class LanesType(types.Type):
@@ -286,7 +285,6 @@ vadd = _elementwise(2, lambda builder, x, y: builder.fadd(x, y))
 vsub = _elementwise(2, lambda builder, x, y: builder.fsub(x, y))
 vmul = _elementwise(2, lambda builder, x, y: builder.fmul(x, y))
 vdiv = _elementwise(2, lambda builder, x, y: builder.fdiv(x, y))
-vmax = _elementwise(2, maximum)
 fma = _elementwise(3, multiply_add)
 relu = _elementwise(1, lambda builder, x: maximum(builder, constant(0), x))
 vexp = _elementwise(1, _exponential)
