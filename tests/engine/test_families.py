@@ -13,7 +13,17 @@ import h5py
 import numpy as np
 import pytest
 
+from engine.store.layout import RowStatus
+from engine.store.reader import RunReader
+from engine.store.requests import send_request
+from engine.work.datasets.idx import read_images, read_labels
+from tests.engine.conftest import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+needs_fashion = pytest.mark.skipif(
+    not FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
+)
 
 
 def _study(folder: Path, cache: Path, model: str, *more: str) -> dict[str, object]:
@@ -50,14 +60,41 @@ def test_a_small_study(tmp_path: Path, shared_cache: Path, model: str, more: tup
     assert summary["model"] == model
 
 
+def _clothes(folder: Path, train: int, test: int) -> Path:
+    """Writes the first images of Fashion-MNIST as a file of arrays, as a user would."""
+    arrays = {}
+    for split, name, all_of, few in (
+        ("train", "train", 60_000, train),
+        ("test", "t10k", 10_000, test),
+    ):
+        images = read_images(FASHION / f"{name}-images-idx3-ubyte.gz", all_of)
+        labels = read_labels(FASHION / f"{name}-labels-idx1-ubyte.gz", all_of, 10)
+        arrays |= {f"x_{split}": images[:few], f"y_{split}": labels[:few]}
+    np.savez(folder / "clothes.npz", **arrays)
+    return folder / "clothes.npz"
+
+
+def _command(*words: str, cache: Path) -> str:
+    """Runs a command of the program; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "oracle_tui", *words],
+        # Checkpoints after every epoch, so that there is one to go on from.
+        env={**os.environ, "ORACLE_TUI_CACHE": str(cache), "ORACLE_TUI_CHECKPOINT_SECONDS": "0"},
+        capture_output=True, text=True, timeout=1_200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_fashion
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
     ("model", "more"),
     [
         ("vgg11@16", ()),
-        # So deep, they learn little in a first epoch.
-        ("resnet56@8", ("--pretrain-epochs", "4")),
-        ("resnet110@8", ("--pretrain-epochs", "4")),
+        ("resnet56@8", ()),
+        ("resnet110@8", ()),
         ("resnet18@32", ()),
         ("resnet50@32", ()),
         ("timm:resnet26d@32", ("--layers", "layer*.conv2")),
@@ -69,7 +106,30 @@ def test_a_small_study(tmp_path: Path, shared_cache: Path, model: str, more: tup
 def test_a_small_study_of_a_large_model(
     tmp_path: Path, shared_cache: Path, model: str, more: tuple[str]
 ) -> None:
-    _study(tmp_path, shared_cache, model, *more)
+    """The whole network on few images: pruned, scored, retrained, stopped and gone on with."""
+    clothes = _clothes(tmp_path, 512, 128)
+    batches = ("--recipe", "batch_size=64", "--pretrain-recipe", "batch_size=64")
+    told = json.loads(
+        _command(
+            "run", "--model", model, "--dataset", str(clothes), "--ratio", "0.5",
+            "--candidates", "2", "--epochs", "3", "--pretrain-epochs", "2", "--device", "cpu",
+            "--runs-dir", str(tmp_path), "--detach", "--json", *batches, *more, cache=shared_cache,
+        )
+    )  # fmt: skip
+    run = tmp_path / told["id"]
+    wait_for(lambda: any(run.glob("checkpoint-*.pt")), "the first checkpoint", seconds=1_200)
+    send_request(run, "stop")
+    wait_for(lambda: RunReader(run).status == "stopped", "the stop", seconds=300)
+    _command("resume", str(run), "--follow", cache=shared_cache)
+    assert "going on with a pack" in (run / "engine.log").read_text()
+    assert RunReader(run).status == "done"
+    with h5py.File(run / "run.h5", "r") as file:
+        rows = file["candidates"][:]
+    assert rows["status"].tolist() == [RowStatus.DONE] * 2
+    assert len(set(rows["pruned_train_loss"])) == 2
+    # Having lost half its filters a network is worse than after a little training.
+    assert (rows["last_train_loss"] < rows["pruned_train_loss"]).all()
+    assert np.isfinite(rows["last_test_loss"]).all()
 
 
 def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: Path) -> None:
