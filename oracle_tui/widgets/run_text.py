@@ -88,9 +88,7 @@ def line_name(line: LineData) -> str:
     return f"tau {signed(float(line.y[-1]))} at n={int(line.x[-1]):,}, {interval} (░)"
 
 
-def candidate_lines(
-    view: RunView, candidate: int, lost: Sequence[str], here: int
-) -> list[Text]:
+def candidate_lines(view: RunView, candidate: int, lost: Sequence[str], here: int) -> list[Text]:
     """Return what is known of one candidate.
 
     Args:
