@@ -97,8 +97,6 @@ def _named(name: str) -> ModelInfo:
         side = size or default_size(family, source)
         return _facts(name, f"{source} ({family})", family, source, 3, side)
     info = pick(MODELS, base, "There is no model")
-    if info.family == "lenet":
-        raise UsageError(f"{info.title} takes images of {info.size} pixels only.")
     return replace(info, name=name, title=f"{info.title} at {size}", size=size or info.size)
 
 

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from engine.catalog import MODELS
 from engine.store.layout import RowStatus
 from engine.store.reader import RunReader
 from engine.store.requests import send_request
@@ -24,6 +25,34 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 needs_fashion = pytest.mark.skipif(
     not FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
 )
+
+
+# What docs/models.md says is studied by which tests comes from here.
+FAST = [
+    ("lenet5-mini-w20", ("--pretrain-recipe", "batch_size=32")),
+    ("lenet5@44", ("--layers", "conv3", "--pretrain-recipe", "batch_size=32")),
+    ("resnet20@8", ()),
+    ("resnet18@8", ("--layers", "layer4.*.conv1")),
+    ("timm:test_vit@32", ("--layers", "blocks.*", "--wiring", "released")),
+]
+LENETS = [name for name, info in MODELS.items() if info.family == "lenet"]
+# Whole, however deep, on few and small images.
+WHOLE = [
+    ("vgg11@16", ()),
+    ("vgg13@16", ()),
+    ("vgg16@16", ()),
+    ("vgg19@16", ()),
+    ("resnet56@8", ()),
+    ("resnet110@8", ()),
+    ("resnet18@32", ()),
+    ("resnet34@32", ()),
+    ("resnet50@32", ()),
+    ("resnet101@32", ()),
+    ("timm:resnet26d@32", ("--layers", "layer*.conv2")),
+    ("timm:test_convnext@32", ("--layers", "stages.*")),
+    ("vit-b16@32", ("--layers", "conv_proj")),
+    ("vit-b16-timm@32", ()),
+]
 
 
 def _study(folder: Path, cache: Path, model: str, *more: str) -> dict[str, object]:
@@ -47,14 +76,7 @@ def _study(folder: Path, cache: Path, model: str, *more: str) -> dict[str, objec
     return summary
 
 
-@pytest.mark.parametrize(
-    ("model", "more"),
-    [
-        ("resnet20@8", ()),
-        ("resnet18@8", ("--layers", "layer4.*.conv1")),
-        ("timm:test_vit@32", ("--layers", "blocks.*", "--wiring", "released")),
-    ],
-)
+@pytest.mark.parametrize(("model", "more"), FAST)
 def test_a_small_study(tmp_path: Path, shared_cache: Path, model: str, more: tuple[str]) -> None:
     summary = _study(tmp_path, shared_cache, model, *more)
     assert summary["model"] == model
@@ -88,21 +110,21 @@ def _command(*words: str, cache: Path) -> str:
 
 @needs_fashion
 @pytest.mark.slow
+@pytest.mark.parametrize("model", LENETS)
+def test_a_small_study_of_each_lenet(tmp_path: Path, shared_cache: Path, model: str) -> None:
+    clothes = str(_clothes(tmp_path, 4_000, 1_000))
+    summary = _study(
+        tmp_path, shared_cache, model, "--dataset", clothes, "--layers", "conv1,conv2,conv3",
+        "--pretrain-epochs", "6", "--pretrain-recipe", "batch_size=32",
+        "--recipe", "batch_size=32,lr=.01",
+    )  # fmt: skip
+    assert summary["dataset"] == clothes
+
+
+@needs_fashion
+@pytest.mark.slow
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize(
-    ("model", "more"),
-    [
-        ("vgg11@16", ()),
-        ("resnet56@8", ()),
-        ("resnet110@8", ()),
-        ("resnet18@32", ()),
-        ("resnet50@32", ()),
-        ("timm:resnet26d@32", ("--layers", "layer*.conv2")),
-        ("timm:test_convnext@32", ("--layers", "stages.*")),
-        ("vit-b16@32", ("--layers", "conv_proj")),
-        ("vit-b16-timm@32", ()),
-    ],
-)
+@pytest.mark.parametrize(("model", "more"), WHOLE)
 def test_a_small_study_of_a_large_model(
     tmp_path: Path, shared_cache: Path, model: str, more: tuple[str]
 ) -> None:
