@@ -13,8 +13,9 @@ from engine.masks import MaskSpace
 from engine.model_info import listed
 from engine.orders import AXES, Order, judge_order
 from engine.shards import share
-from engine.spec import GRANULARITIES, StudySpec
+from engine.spec import StudySpec
 from engine.spelled import spelled
+from engine.study_rules import GRANULARITIES
 from oracle_tui.entry_texts import DEFAULTS, TEXTS
 from oracle_tui.formats import DASH
 
