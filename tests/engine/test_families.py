@@ -21,13 +21,14 @@ from engine.work.datasets.idx import read_images, read_labels
 from tests.engine.conftest import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
+MODELS_PAGE = ROOT / "docs" / "reference" / "models.md"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 needs_fashion = pytest.mark.skipif(
     not FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
 )
 
 
-# What docs/models.md says is studied by which tests comes from here.
+# What docs/reference/models.md says is studied by which tests comes from here.
 FAST = [
     ("lenet5-mini-w20", ("--pretrain-recipe", "batch_size=32")),
     ("lenet5@44", ("--layers", "conv3", "--pretrain-recipe", "batch_size=32")),
@@ -156,7 +157,7 @@ def test_a_small_study_of_a_large_model(
 
 def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: Path) -> None:
     """The file and the commands are taken out of docs/reference/models.md as they stand there."""
-    text = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
+    text = MODELS_PAGE.read_text(encoding="utf-8")
     program = re.search(r"```python\n# my_net\.py\n(.*?)```", text, re.DOTALL)
     command = re.search(r"oracle-tui run --model my_net\.py:MyNet (.*)", text)
     assert program is not None
@@ -174,3 +175,31 @@ def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: P
     told = re.search(r"```text\n(.*?)```", text, re.DOTALL)
     assert told is not None
     assert shown.split() == told[1].split()
+
+
+def _said_of_studies() -> dict[str, list[str]]:
+    """The table of docs/reference/models.md that says which model was studied where."""
+    text = MODELS_PAGE.read_text(encoding="utf-8")
+    lines = text[text.index("## What was run") :].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_what_the_documentation_says_was_run_is_run() -> None:
+    said = _said_of_studies()
+    assert set(said) >= set(MODELS)
+    fast, whole = (dict(name.partition("@")[::2] for name, _ in of) for of in (FAST, WHOLE))
+    for name, (every, slow, recorded) in said.items():
+        if name == "tiny-llava":
+            continue  # tests/engine/test_mllm_study.py
+        # Most studies of LeNet5-Mini are those of tests/engine/test_study.py.
+        known = {**fast, "lenet5-mini": ""}
+        assert every == _told(name in known, known.get(name, "")), name
+        slows = {**whole, **dict.fromkeys(LENETS, "")}
+        assert slow == _told(name in slows, slows.get(name, "")), name
+        if recorded == "yes":
+            assert any((ROOT / "data" / "runs").glob(f"{name}-*.h5")), name
+
+
+def _told(there: bool, size: str) -> str:
+    return f"at {size} pixels" if size else "yes" if there else "no"

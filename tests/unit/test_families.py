@@ -33,8 +33,8 @@ torch.set_num_threads(1)
 # Between them: inner convolutions with norms, a last one into a classifier, residual groups, three
 # convolutions to a block, depthwise ones with squeeze and excitation, grouped ones, attention
 # heads, neurons, embeddings.
-SMALL = ["lenet5", "lenet5@44", "vgg11@16", "resnet20@16", "resnet18@32",
-         "torchvision:mobilenet_v3_small@32", "timm:test_resnet@32", "timm:test_vit@32"]  # fmt: skip
+SMALL = ["lenet5", "lenet5@44", "vgg11@16", "resnet20@16", "resnet18@32", "timm:test_vit@32",
+         "torchvision:mobilenet_v3_small@32", "timm:test_resnet@32"]  # fmt: skip
 LARGE = ["vgg19", "resnet56", "resnet110", "resnet50", "resnet101", "vit-b16", "vit-b16-timm",
          "torchvision:resnext50_32x4d@64", "torchvision:densenet121@64", "timm:resnet26d",
          "torchvision:googlenet@64", "timm:regnetx_002@64"]  # fmt: skip
