@@ -196,7 +196,12 @@ def ask_engine(name: str, verb: str, wanted: Callable[[], bool] = lambda: True) 
         output, errors = _answer_of(process, wanted)
         # A model's own code may print; the answer is the last line.
         answer = json.loads(_last_line(output) or "null")
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(
+            f"Looking into {name} was ended after {_SECONDS / 60:g} minutes; its layers are more "
+            "than can be followed here."
+        ) from error
+    except (OSError, ValueError) as error:
         raise UsageError(f"Looking into {name} failed: {error}.") from error
     if not isinstance(answer, dict):
         raise UsageError(f"Looking into {name} failed: {_last_line(errors)[:300]}.")

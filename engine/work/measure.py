@@ -164,10 +164,10 @@ def _timed(
     if batch < recipe.batch_size and batch >= 4:
         half = _training_seconds(pack_of(batch // 2), recipe, data, batch // 2, count, device)
     pack = pack_of(batch)
-    whole = _training_seconds(pack, recipe, data, batch, count, device) / count
+    whole = _training_seconds(pack, recipe, data, batch, count, device)
     if half:
         # Seconds an image are step / batch + image, for both batches.
-        step = max(0.0, (half / count - whole) / (1 / (batch // 2) - 1 / batch))
+        step = max(0.0, (half - whole) / (1 / (batch // 2) - 1 / batch))
     image = max(whole / 10, whole - step / batch)
     seconds = 0.0
     for _ in range(2):  # the first warms up
@@ -183,6 +183,8 @@ def _timed(
 def _training_seconds(
     pack: Pack, recipe: Recipe, data: ImageData, batch: int, count: int, device: torch.device
 ) -> float:
+    """Returns the seconds an image takes in batches of one size, none of them smaller."""
+    count -= count % batch
     order = np.arange(count, dtype=np.int64)
     draws = batch_draws(0, 0, 0, count) if data.augmented else None
     mixes = batch_mixes(0, 0, 0, replace(recipe, batch_size=batch), count)
@@ -193,7 +195,7 @@ def _training_seconds(
         pack.train(order, recipe.learning_rate, draws, mixes)
         _wait(device)
         seconds = time.perf_counter() - began
-    return seconds
+    return seconds / count
 
 
 def _masking(spec: StudySpec, state: Mapping[str, torch.Tensor]) -> Masking:

@@ -129,3 +129,11 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 def test_a_missing_file_is_told() -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         describe("/nowhere/net.py:Net")
+
+
+def test_a_model_that_takes_too_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.described._SECONDS", 0)
+    with pytest.raises(UsageError, match="was ended after 0 minutes"):
+        describe("timm:test_resnet@40")
