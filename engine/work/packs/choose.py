@@ -167,7 +167,7 @@ def may_be_recorded(info: ModelInfo, classes: int) -> bool:
 
     The LeNets have kinds of their own; a person's own network may do anything in Python.
     """
-    if info.family in (*STACKED_FAMILIES, ANSWERING, "file"):
+    if info.family in (*STACKED_FAMILIES, ANSWERING, "file", "installed"):
         return False
     return recordable(network_of(info, classes, {}))
 
