@@ -167,8 +167,7 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
 
 async def test_what_a_candidate_lost_is_told(make_app: MakeApp, make_run: MakeRun) -> None:
     app = make_app(make_run("done"))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         screen.query_one(ScatterPlot).move_cursor(0)
         await until(pilot, lambda: "conv1 without 0,1" in text(app, "NumbersPanel"), "its filters")
 
@@ -177,8 +176,7 @@ async def test_a_mask_is_told_by_its_seed_and_checksum(
     make_app: MakeApp, make_run: MakeRun
 ) -> None:
     app = make_app(make_run("done", granularity="weights", candidates=20))
-    async with app.run_test() as pilot:
-        screen = await opened(pilot, app)
+    async with opened(app) as (pilot, screen):
         screen.query_one(ScatterPlot).move_cursor(3)
         spec = PRESETS["quick"].spec.with_(ratios=(0.2,), granularity="weights", candidates=20)
         mask = told(spec.space[3][0])
