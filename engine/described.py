@@ -20,7 +20,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.folders import cache_folder, ensure_private
-from engine.model_info import ModelInfo
+from engine.model_info import ModelInfo, listed
 
 # Raise it when a change of code changes what is found in a model.
 _VERSION = 2
@@ -31,6 +31,9 @@ _LONGEST_ANSWER = 8 << 20
 _SIZED = re.compile(r"(?P<base>.+)@(?P<size>\d{1,4})")
 # A vision-language model: a folder in the layout of Hugging Face's hub, or a name there.
 _HUB = re.compile(r"(?P<kind>hf|hf\+code):(?P<place>\S.*)", re.IGNORECASE)
+# Packages offer models as entry points of this group, each a class or function as in a file.
+ENTRY_POINTS = "oracle_tui.models"
+INSTALLED = "installed"
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
 
 _known: dict[str, ModelInfo] = {}
@@ -40,12 +43,12 @@ _refused: dict[str, str] = {}
 def is_outside_catalog(name: str) -> bool:
     """Whether a name is written as those of models outside the catalog are.
 
-    They are `timm:NAME`, `torchvision:NAME`, `hf:NAME`, `FILE.py:NAME`, and any model at another
-    input size, `NAME@SIZE`.
+    They are `timm:NAME`, `torchvision:NAME`, `hf:NAME`, `FILE.py:NAME`, `installed:NAME`, and any
+    model at another input size, `NAME@SIZE`.
     """
     name = name.strip()
     return (
-        name.lower().startswith(("timm:", "torchvision:"))
+        name.lower().startswith(("timm:", "torchvision:", f"{INSTALLED}:"))
         or split_hub(name) is not None
         or _FILE.fullmatch(split_size(name)[0]) is not None
         or _SIZED.fullmatch(name) is not None
@@ -76,6 +79,30 @@ def split_hub(name: str) -> tuple[str, bool] | None:
     if Path(place).expanduser().is_dir() or place.startswith(("/", "~", ".")):
         place = str(Path(place).expanduser().absolute())
     return place, found["kind"].lower() != "hf"
+
+
+def installed_model(name: str) -> importlib.metadata.EntryPoint:
+    """Returns what an installed package offers under a name, without loading it.
+
+    Raises:
+        UsageError: None does.
+    """
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    for point in found:
+        if point.name == name:
+            return point
+    offered = listed(sorted(point.name for point in found), 12) or "none"
+    raise UsageError(
+        f"No installed package offers a model named {name!r} as an entry point of {ENTRY_POINTS}; "
+        f"there is {offered}."
+    )
+
+
+def release_of(point: importlib.metadata.EntryPoint) -> str:
+    """Returns what names a model of a package: the package, its version, and where it is there."""
+    package = point.dist
+    told = f"{package.name} {package.version} " if package is not None else ""
+    return hashlib.blake2b(f"{told}{point.value}".encode(), digest_size=16).hexdigest()
 
 
 def digest_of(path: Path) -> str:
@@ -169,7 +196,12 @@ def ask_engine(name: str, verb: str, wanted: Callable[[], bool] = lambda: True) 
         output, errors = _answer_of(process, wanted)
         # A model's own code may print; the answer is the last line.
         answer = json.loads(_last_line(output) or "null")
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(
+            f"Looking into {name} was ended after {_SECONDS / 60:g} minutes; its layers are more "
+            "than can be followed here."
+        ) from error
+    except (OSError, ValueError) as error:
         raise UsageError(f"Looking into {name} failed: {error}.") from error
     if not isinstance(answer, dict):
         raise UsageError(f"Looking into {name} failed: {_last_line(errors)[:300]}.")
@@ -199,6 +231,8 @@ def _cache_file(name: str) -> Path:
     file = split_file(name)
     if file is not None:
         determines.append(digest_of(file[0]))
+    if name.startswith(f"{INSTALLED}:"):
+        determines.append(release_of(installed_model(split_size(name)[0].partition(":")[2])))
     determines += _files_of_hub_folder(name)
     key = hashlib.blake2b("\n".join(determines).encode(), digest_size=10).hexdigest()
     return cache_folder() / "models" / f"{key}.json"

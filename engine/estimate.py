@@ -18,6 +18,9 @@ from engine.spec import StudySpec
 # Multiply-adds a second of one core in the fused kernel, until a run has been measured here: the
 # lower end of what was seen on shared AVX2 cores.
 _GUESSED_RATE_PER_CORE = 2.0e10
+# How many times as long steps of a kind take that the kernels do not know: of LeNets, whose
+# kernels they are; other models have no kernels, and go by their plain rate.
+_LENETS_SLOWER = 10.0
 START_SECONDS = 8.0
 _BACKWARD = 2  # a backward pass costs about two forward ones
 
@@ -37,10 +40,13 @@ class Estimate:
 
 def estimate(spec: StudySpec, device: str = "auto") -> Estimate:
     """Returns how long a study takes from the start of its engine."""
-    rate = _measured_rates().get(_key(spec.model_info, device))
-    guess = _GUESSED_RATE_PER_CORE * len(os.sched_getaffinity(0))
-    seconds = study_work(spec) / (rate or guess)
-    return Estimate(START_SECONDS + seconds, rate is not None)
+    rates, info = _measured_rates(), spec.model_info
+    float32 = spec.precision == "float32"
+    pretraining = pretraining_work(spec)
+    base, _ = _rate(rates, info, device, plain=float32 and not spec.pretrain.beyond_plain)
+    rate, measured = _rate(rates, info, device, plain=has_plain_steps(spec))
+    seconds = pretraining / base + (study_work(spec) - pretraining) / rate
+    return Estimate(START_SECONDS + seconds, measured)
 
 
 def estimate_all(specs: Sequence[StudySpec], device: str = "auto") -> Estimate:
@@ -49,16 +55,41 @@ def estimate_all(specs: Sequence[StudySpec], device: str = "auto") -> Estimate:
     return Estimate(sum(one.seconds for one in found), all(one.measured for one in found))
 
 
+def has_plain_steps(spec: StudySpec) -> bool:
+    """Tells whether candidates are retrained by plain SGD in float32, every weight of them."""
+    return not (spec.masked or spec.retrain.beyond_plain or spec.precision != "float32")
+
+
+def _rate(
+    rates: dict[str, float], info: ModelInfo, device: str, *, plain: bool
+) -> tuple[float, bool]:
+    """Returns multiply-adds a second, and whether steps of this kind were measured here."""
+    rate = rates.get(_key(info, device, plain=plain))
+    if rate is not None:
+        return rate, True
+    usual = rates.get(_key(info, device), _GUESSED_RATE_PER_CORE * len(os.sched_getaffinity(0)))
+    return usual / (1.0 if plain or info.family != "lenet" else _LENETS_SLOWER), False
+
+
 def study_work(spec: StudySpec) -> float:
     """Returns the multiply-adds of pretraining and of all retrainings with their evaluations.
 
     Short retrainings that are scores are among them; other scores cost little beside.
     """
-    whole_model = multiply_adds(spec.model_info, {}, spec.dataset_info.classes)
-    pretraining = whole_model * _passes(spec) * spec.pretrain.epochs
+    whole = epochs_in_all(spec) / spec.retrain.epochs
+    return pretraining_work(spec) + retraining_work(spec) * whole
+
+
+def epochs_in_all(spec: StudySpec) -> float:
+    """Returns how many epochs candidates are trained for, short retrainings as scores included."""
     short = sum({retraining_epochs(score) or 0 for score in spec.scores})
-    whole = spec.rows + spec.rows / spec.repeats * short / spec.retrain.epochs
-    return pretraining * spec.pretrains + retraining_work(spec) * whole
+    return spec.rows * spec.retrain.epochs + spec.rows / spec.repeats * short
+
+
+def pretraining_work(spec: StudySpec) -> float:
+    """Returns the multiply-adds of the base network's training; none where weights are given."""
+    whole_model = multiply_adds(spec.model_info, {}, spec.dataset_info.classes)
+    return whole_model * _passes(spec) * spec.pretrain.epochs * spec.pretrains
 
 
 def retraining_work(spec: StudySpec) -> float:
@@ -75,20 +106,27 @@ def multiply_adds(info: ModelInfo, kept: dict[str, int], classes: int = 10) -> f
     return float(info.count(kept, classes)[0])
 
 
-def remember_rate(info: ModelInfo, device: str, rate: float) -> None:
-    """Keeps a measured rate (multiply-adds a second) for later estimates on this machine."""
+def remember_rate(info: ModelInfo, device: str, rate: float, *, plain: bool = True) -> None:
+    """Keeps a measured rate (multiply-adds a second) for later estimates on this machine.
+
+    Args:
+        info: The model, for its family.
+        device: Where that was.
+        rate: Of retrainings, their evaluations included.
+        plain: Whether steps were plain; see `has_plain_steps`.
+    """
     path = _rates_file()
-    rates = {**_measured_rates(), _key(info, device): rate}
+    rates = {**_measured_rates(), _key(info, device, plain=plain): rate}
     ensure_private(path.parent)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(rates))
     os.replace(temporary, path)
 
 
-def remember_rate_if_none(info: ModelInfo, device: str, rate: float) -> None:
+def remember_rate_if_none(info: ModelInfo, device: str, rate: float, *, plain: bool = True) -> None:
     """Keeps a rate of a short measurement until a whole run has been measured here."""
-    if _key(info, device) not in _measured_rates():
-        remember_rate(info, device, rate)
+    if _key(info, device, plain=plain) not in _measured_rates():
+        remember_rate(info, device, rate, plain=plain)
 
 
 def duration_text(seconds: float) -> str:
@@ -111,8 +149,9 @@ def _passes(spec: StudySpec) -> int:
     return (1 + _BACKWARD) * data.train_images + data.train_images + data.test_images
 
 
-def _key(info: ModelInfo, device: str) -> str:
-    return f"{info.family}/{'cuda' if device.startswith('cuda') else 'cpu'}"
+def _key(info: ModelInfo, device: str, *, plain: bool = True) -> str:
+    where = "cuda" if device.startswith("cuda") else "cpu"
+    return f"{info.family}/{where}{'' if plain else '/not-plain'}"
 
 
 def _rates_file() -> Path:

@@ -51,6 +51,14 @@ def _texts(key: str, value: Any) -> list[str]:
     if not values:
         raise UsageError(f"{key} is an empty list; leave it out, or name what to study.")
     for item in values:
+        if key == "tune" and isinstance(item, bool):
+            continue
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise UsageError(f"{key} holds {item!r}; it takes texts and numbers, or lists of them.")
-    return [item if isinstance(item, str) else repr(item) for item in values]
+    return [_text(item) for item in values]
+
+
+def _text(item: str | bool | float) -> str:
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    return item if isinstance(item, str) else repr(item)

@@ -6,15 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.described import is_outside_catalog, look_up
-from engine.entries import entries_of
+from engine.entries import FIELDS
 from engine.errors import UsageError
 from engine.estimate import Estimate, duration_text, estimate
+from engine.masks import MaskSpace
 from engine.model_info import listed
 from engine.orders import AXES, Order, judge_order
-from engine.scores import BASE_SCORES
 from engine.shards import share
 from engine.spec import StudySpec
+from engine.spelled import spelled
+from engine.study_rules import GRANULARITIES
 from oracle_tui.entry_texts import DEFAULTS, TEXTS
+from oracle_tui.formats import DASH
+
+#: Entries that show what they come to where nobody touched them; an option's box stays empty.
+_SHOWN = (*FIELDS, "scores", "search", "precision")
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def judge(asked: Asked) -> Judgement:
     return Judgement(
         order,
         {},
-        shown=_common(firsts),
+        shown=_alike([texts_of(spec) for spec in firsts]),
         hints=_hints(firsts),
         outlook=_outlook(order, costs),
         seconds=sum(cost.seconds for cost in costs),
@@ -116,7 +122,8 @@ class Listing:
 def listing_of(order: Order, most: int) -> Listing:
     """Returns the runs of an order, at most so many of them listed."""
     specs = order.studies
-    common = _common(specs)
+    texts = [spelled(spec) for spec in specs]
+    common = _alike(texts)
     names = [name for name in TEXTS if name in common]
     # How many candidates there are is a column either way.
     differing = [name for name in names if common[name] is None and name != "candidates"]
@@ -124,17 +131,20 @@ def listing_of(order: Order, most: int) -> Listing:
     rows = [rows_of_order(spec, order) for spec in specs]
     lines = []
     for place in range(min(most, len(specs))):
-        texts = texts_of(specs[place])
         lines.append(
             (
                 str(place + 1),
-                *(_cut(texts[name]) for name in differing),
+                *(_cut(texts[place][name] or DASH) for name in differing),
                 f"{len(specs[place].space):,}",
                 f"{rows[place]:,}",
                 duration_text(costs[place].seconds),
             )
         )
-    told = [(TEXTS[name].title.lower(), _cut(common[name] or "")) for name in names if common[name]]
+    told = [
+        (TEXTS[name].title.lower(), _cut(common[name] or ""))
+        for name in names
+        if common[name] and (name, common[name]) != ("granularity", GRANULARITIES[0])
+    ]
     told += [("device", order.device), ("executor", order.executor)]
     if order.shard is not None:
         told.append(("shard", f"{order.shard[0]}/{order.shard[1]}"))
@@ -157,14 +167,8 @@ def _cut(text: str, most: int = 24) -> str:
 
 
 def texts_of(spec: StudySpec) -> dict[str, str]:
-    """Returns a study's entries, the options among them, as a person would type them."""
-    extra = [score for score in spec.scores if score not in BASE_SCORES and "@" not in score]
-    return {
-        **entries_of(spec),
-        "scores": ",".join(extra),
-        "search": ",".join(spec.search) or "none",
-        "precision": spec.precision,
-    }
+    """Returns those of a study's entries that the form shows where nobody touched them."""
+    return {name: text for name, text in spelled(spec).items() if name in _SHOWN}
 
 
 def rows_of_order(spec: StudySpec, order: Order) -> int:
@@ -182,8 +186,7 @@ def _scaled(cost: Estimate, spec: StudySpec, order: Order) -> Estimate:
     return Estimate(cost.seconds * rows_of_order(spec, order) / spec.rows, cost.measured)
 
 
-def _common(specs: Sequence[StudySpec]) -> dict[str, str | None]:
-    texts = [texts_of(spec) for spec in specs]
+def _alike(texts: Sequence[Mapping[str, str]]) -> dict[str, str | None]:
     return {
         name: text if all(other[name] == text for other in texts) else None
         for name, text in texts[0].items()
@@ -202,18 +205,27 @@ def _hints(specs: Sequence[StudySpec]) -> dict[str, str]:
 
 def _hints_of(spec: StudySpec) -> dict[str, str]:
     info, data = spec.model_info, spec.dataset_info
-    pruned = [
-        f"{count} of {info.layer(layer).filters}"
-        for layer, count in zip(spec.layers, spec.space.pruned, strict=True)
-    ]
     return {
         "model": f"{info.title}, {info.channels} x {info.size} x {info.size}",
         "dataset": f"{data.train_images:,} train images; {data.source}",
         "layers": listed([f"{layer.name} ({layer.filters})" for layer in info.layers], 12),
-        "ratio": f"{listed(pruned, 6)} {info.layer(spec.layers[0]).kind} go",
+        "ratio": _gone(spec),
         "epochs": str(spec.retrain),
         "pretrain_epochs": str(spec.pretrain),
     }
+
+
+def _gone(spec: StudySpec) -> str:
+    """Returns how many filters of each layer go, or how many weights of each or of all."""
+    space = spec.space
+    if isinstance(space, MaskSpace):
+        kind, have = "weights", space.weights
+    else:
+        kind, have = spec.model_info.layer(spec.layers[0]).kind, space.filters
+    if len(space.pruned) < len(have):
+        have = (sum(have),)
+    pruned = [f"{count:,} of {of:,}" for count, of in zip(space.pruned, have, strict=True)]
+    return f"{listed(pruned, 6)} {kind} go"
 
 
 def _outlook(order: Order, costs: Sequence[Estimate]) -> str:

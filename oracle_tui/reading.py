@@ -61,12 +61,15 @@ class RunFollower:
         with self._lock:
             return self._read()
 
-    def pruned(self, candidate: int) -> tuple[tuple[int, ...], ...]:
-        """Return the filter indices that a candidate loses, per layer."""
+    def lost(self, candidate: int) -> tuple[str, ...]:
+        """Return what a candidate lost, a line for each layer."""
+        from engine.lost import lost_lines
+
         with self._lock:
             if self._reader is None:
                 return ()
-            return tuple(tuple(layer) for layer in self._reader.pruned(candidate))
+            lines = lost_lines(self._reader.config, self._reader.pruned(candidate))
+            return tuple(map(escape, lines))
 
     def agreement(self) -> Agreement | None:
         """Return tau over epochs and the noise ceiling; None before the first read.

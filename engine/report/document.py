@@ -14,7 +14,7 @@ from engine.analysis import RunAnalysis, analyse
 from engine.comparison import beside_the_paper, comparison_record, wiring_pairs, wiring_record
 from engine.figures import draw_figure, draw_taus
 from engine.leaderboard import leaderboard
-from engine.masks import seed_of
+from engine.lost import lost_lines
 from engine.report.html import facts, inline_svg, page, table, text
 from engine.report.numbers import find, interval, number_lines, p_text, share, signed
 from engine.store.reader import RunReader
@@ -175,7 +175,7 @@ def _candidates_section(run: RunAnalysis, reader: RunReader) -> Iterator[str]:
     lowest = known[np.argsort(run.score[known], kind="stable")[:_LOWEST]]
     yield f"<h3>The {len(lowest)} lowest pruned train losses</h3>"
     yield table(
-        ("candidate", "removed filters", "pruned train loss", "test accuracy", "rank"),
+        ("candidate", "removed", "pruned train loss", "test accuracy", "rank"),
         (
             (
                 str(run.candidates[place]),
@@ -190,14 +190,7 @@ def _candidates_section(run: RunAnalysis, reader: RunReader) -> Iterator[str]:
 
 
 def _removed(reader: RunReader, candidate: int) -> str:
-    layers = reader.pruned(candidate)
-    masked = (reader.config.get("spec") or {}).get("granularity") == "weights"
-    said = (
-        f"{name}: seed {seed_of(indices)}" if masked else f"{name}: {', '.join(map(str, indices))}"
-        for name, indices in zip(reader.config["layers"], layers, strict=False)
-        if indices
-    )
-    line = "; ".join(said)
+    line = "; ".join(lost_lines(reader.config, reader.pruned(candidate)))
     return line if len(line) <= 300 else f"{line[:297]}..."
 
 

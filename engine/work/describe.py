@@ -15,12 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from engine.catalog import MODELS
-from engine.described import digest_of, split_file, split_hub, split_size
+from engine.described import (
+    INSTALLED,
+    digest_of,
+    installed_model,
+    release_of,
+    split_file,
+    split_hub,
+    split_size,
+)
 from engine.errors import UsageError
 from engine.model_info import CLASSES, CostTerm, LayerInfo, ModelInfo, pick
 from engine.recipe import IMAGENET_PRETRAIN, RESNET18_RETRAIN
 from engine.work.models import family_of
 from engine.work.models.from_file import named_in_file
+from engine.work.models.installed import loaded
 from engine.work.models.libraries import default_size
 from engine.work.models.vision_language import hub_facts
 from engine.work.surgery import (
@@ -93,12 +102,17 @@ def _named(name: str) -> ModelInfo:
     if split_hub(name) is not None:
         return hub_facts(name)
     family, _, source = base.partition(":")
+    if family == INSTALLED:
+        made = loaded(source)
+        side = size or int(getattr(made, "size", 32))
+        channels = int(getattr(made, "channels", 3))
+        title = f"{source} of {installed_model(source).module}"
+        release = release_of(installed_model(source))
+        return _facts(name, title, family, source, channels, side, release)
     if source:
         side = size or default_size(family, source)
         return _facts(name, f"{source} ({family})", family, source, 3, side)
     info = pick(MODELS, base, "There is no model")
-    if info.family == "lenet":
-        raise UsageError(f"{info.title} takes images of {info.size} pixels only.")
     return replace(info, name=name, title=f"{info.title} at {size}", size=size or info.size)
 
 

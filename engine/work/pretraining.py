@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.catalog import ModelInfo
 from engine.errors import RunFailure, UsageError
 from engine.estimate import multiply_adds
 from engine.folders import cache_folder, ensure_private
@@ -202,17 +203,20 @@ def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
 
 def _new_pack(spec: StudySpec, state: Mapping[str, Tensor], data: ImageData, threads: int) -> Pack:
     stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
-    large = multiply_adds(spec.model_info, {}) >= _SHARED_FROM
-    shared = _TORCH_THREADS if large else 1
     return make_pack(
         spec.model_info,
         stacked,
         data,
         spec.pretrain,
         threads=threads,
-        torch_threads=shared,
+        torch_threads=torch_threads_of(spec.model_info),
         precision=spec.precision,
     )
+
+
+def torch_threads_of(info: ModelInfo) -> int:
+    """Returns how many of torch's threads share the base network of a model on a CPU."""
+    return _TORCH_THREADS if multiply_adds(info, {}) >= _SHARED_FROM else 1
 
 
 def _batches_at_a_time(spec: StudySpec) -> int:

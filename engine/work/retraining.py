@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import RunFailure, UsageError
-from engine.estimate import remember_rate, retraining_work
+from engine.estimate import has_plain_steps, remember_rate, retraining_work
 from engine.outcomes import diverged, outcomes_of
 from engine.shards import shard_of, share
 from engine.store.layout import RowStatus
@@ -336,11 +336,10 @@ class Retraining:
         if self._sizer.per_retraining is None or name.startswith("ray"):
             return
         spec = self._bench.spec
-        if spec.masked or spec.retrain.beyond_plain:
-            return  # slower kinds of pack: not what the next study of the family will have
         rate = self._executor.workers * retraining_work(spec) / self._sizer.per_retraining
         try:
-            remember_rate(spec.model_info, str(self._bench.device), rate)
+            device = str(self._bench.device)
+            remember_rate(spec.model_info, device, rate, plain=has_plain_steps(spec))
         except (OSError, UsageError) as error:
             self._writer.log(f"the measured rate could not be kept: {error}")
 

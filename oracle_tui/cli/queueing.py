@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ from oracle_tui.cli.options import (
     runs_dir_option,
 )
 from oracle_tui.cli.output import print_json, print_line, print_table
+from oracle_tui.formats import DASH
 
 if TYPE_CHECKING:
     from engine.queueing import QueuedRun
+    from engine.spec import StudySpec
 
 at_once_option = option(
     "--at-once",
@@ -79,11 +82,8 @@ def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: b
             ]
         )
     elif dry_run:
-        for spec in found.studies:
-            print_line(
-                f"{spec.model} {spec.dataset} {'+'.join(spec.layers)} {spec.ratio_text} "
-                f"seed {spec.seed}: {spec.space.formula()}"
-            )
+        for line in _study_lines(found.studies):
+            print_line(line)
     else:
         for name in names:
             print_line(name)
@@ -94,6 +94,19 @@ def sweep(file: str, dry_run: bool, start: bool, at_once: int | None, as_json: b
     else:
         say(f"{len(names)} runs wait; `oracle-tui queue start` works through them.")
     return ExitCode.OK
+
+
+def _study_lines(specs: Sequence[StudySpec]) -> Iterator[str]:
+    """Yields a line for each study of a sweep, with all in which they differ."""
+    from engine.spelled import differing
+
+    named = ("model", "dataset", "layers", "ratio", "candidates", "seed")
+    for spec, entries in zip(specs, differing(specs), strict=True):
+        more = [f", {name} {text or DASH}" for name, text in entries.items() if name not in named]
+        yield (
+            f"{spec.model} {spec.dataset} {'+'.join(spec.layers)} {spec.ratio_text} "
+            f"seed {spec.seed}{''.join(more)}: {spec.space.formula()}"
+        )
 
 
 @click.group(

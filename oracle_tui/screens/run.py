@@ -104,16 +104,16 @@ class RunScreen(LookingScreen):
 
     @dataclass
     class Described(Message):
-        """The filters that a candidate loses."""
+        """What a candidate lost was read."""
 
         candidate: int
-        pruned: tuple[tuple[int, ...], ...]
+        lost: tuple[str, ...]
 
     def __init__(self, path: Path) -> None:
         """Follow the run at this path."""
         super().__init__(path)
         self._look: Timer | None = None
-        self._pruned: dict[int, tuple[tuple[int, ...], ...]] = {}
+        self._lost: dict[int, tuple[str, ...]] = {}
         self._log: tuple[str, ...] | None = None  # what the tab shows
         self._machine, self._gauges = "", Machine()
 
@@ -241,19 +241,19 @@ class RunScreen(LookingScreen):
     # The candidate under the cursor.
 
     def on_scatter_plot_cursor_moved(self, message: ScatterPlot.CursorMoved) -> None:
-        """Describe the candidate; its filters come from the file."""
+        """Describe the candidate; what it lost comes from the file."""
         candidate = message.candidate
-        if candidate is not None and candidate not in self._pruned:
+        if candidate is not None and candidate not in self._lost:
             follower = self._follower
             self.in_thread(
-                lambda: self.Described(candidate, follower.pruned(candidate)), group="describe"
+                lambda: self.Described(candidate, follower.lost(candidate)), group="describe"
             )
         self._draw_detail()
         self.compute_tab()
 
     def on_run_screen_described(self, message: Described) -> None:
-        """Show the filters of the candidate."""
-        self._pruned[message.candidate] = message.pruned
+        """Show what the candidate lost."""
+        self._lost[message.candidate] = message.lost
         self._draw_detail()
 
     def on_candidate_table_highlighted(self, message: CandidateTable.Highlighted) -> None:
@@ -264,8 +264,8 @@ class RunScreen(LookingScreen):
         scatter, view = self.query_one(ScatterPlot), self.view
         lines: list[Text] = []
         if view is not None and scatter.cursor is not None:
-            pruned = self._pruned.get(scatter.cursor, ())
-            lines = candidate_lines(view, scatter.cursor, pruned, len(scatter.here()))
+            lost = self._lost.get(scatter.cursor, ())
+            lines = candidate_lines(view, scatter.cursor, lost, len(scatter.here()))
         self.query_one(NumbersPanel).show_detail(lines)
 
     def on_plot_view_changed(self, message: Plot.ViewChanged) -> None:

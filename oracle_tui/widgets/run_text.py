@@ -88,15 +88,13 @@ def line_name(line: LineData) -> str:
     return f"tau {signed(float(line.y[-1]))} at n={int(line.x[-1]):,}, {interval} (░)"
 
 
-def candidate_lines(
-    view: RunView, candidate: int, pruned: Sequence[Sequence[int]], here: int
-) -> list[Text]:
+def candidate_lines(view: RunView, candidate: int, lost: Sequence[str], here: int) -> list[Text]:
     """Return what is known of one candidate.
 
     Args:
         view: the run.
         candidate: its number.
-        pruned: filters that it loses, per layer; empty while they are not read.
+        lost: what it lost, layer by layer; empty while that is not read.
         here: how many points share its cell.
     """
     rows = view.rows
@@ -104,8 +102,7 @@ def candidate_lines(
     if not mine.any():
         return []
     lines = [Text(f"▸ candidate {candidate}", style="bold")]
-    for layer, indices in zip(view.layers, pruned, strict=False):
-        lines.append(Text(f"{layer} without {','.join(map(str, indices))}"))
+    lines += map(Text, lost)
     loss = view.axes.score == "pruned_train_loss"
     name = "pruned loss" if loss else view.scatter.x_name
     lines.append(Text(f"{name} {plain(float(rows.score[mine][0]))}"))

@@ -67,9 +67,10 @@ def make_run(runs_dir: Path) -> MakeRun:
         live: dict[str, Any] | None = None,
         wiring: str = "correct",
         dataset: str = "mnist-5k",
+        **changes: Any,
     ) -> Path:
         spec = PRESETS["quick"].spec.with_(
-            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring, dataset=dataset
+            seed=seed, ratios=(ratio,), repeats=repeats, wiring=wiring, dataset=dataset, **changes
         )
         folder = runs_dir / run_name(spec)
         config = {**run_config(spec, folder.name, "cpu"), "created": CREATED}

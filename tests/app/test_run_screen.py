@@ -8,6 +8,8 @@ import numpy as np
 from scipy.stats import kendalltau
 from textual.widgets.data_table import RowKey
 
+from engine.masks import told
+from engine.presets import PRESETS
 from engine.store.requests import pending_request
 from engine.store.writer import RunWriter
 from oracle_tui.app import OracleApp
@@ -161,6 +163,25 @@ async def test_table_and_scatter_follow_each_other(make_app: MakeApp, make_run: 
         await pilot.press("{", "{")
         assert table.page == 0
         assert "1 to 100 of 252 rows" in text(app, "#candidate-page")
+
+
+async def test_what_a_candidate_lost_is_told(make_app: MakeApp, make_run: MakeRun) -> None:
+    app = make_app(make_run("done"))
+    async with opened(app) as (pilot, screen):
+        screen.query_one(ScatterPlot).move_cursor(0)
+        await until(pilot, lambda: "conv1 without 0,1" in text(app, "NumbersPanel"), "its filters")
+
+
+async def test_a_mask_is_told_by_its_seed_and_checksum(
+    make_app: MakeApp, make_run: MakeRun
+) -> None:
+    app = make_app(make_run("done", granularity="weights", candidates=20))
+    async with opened(app) as (pilot, screen):
+        screen.query_one(ScatterPlot).move_cursor(3)
+        spec = PRESETS["quick"].spec.with_(ratios=(0.2,), granularity="weights", candidates=20)
+        mask = told(spec.space[3][0])
+        said = f"conv1 by a mask of seed {mask['seed']}, checksum {mask['checksum']}"
+        await until(pilot, lambda: said in text(app, "NumbersPanel"), "its mask")
 
 
 async def test_a_table_without_rows_has_no_candidate(make_app: MakeApp, make_run: MakeRun) -> None:

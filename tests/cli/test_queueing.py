@@ -60,6 +60,14 @@ def test_a_dry_run_makes_nothing(oracle_tui, tmp_path, own_folders):
     assert not (own_folders / "runs").exists()
 
 
+def test_a_dry_run_tells_studies_apart_by_recipe_and_granularity(oracle_tui, tmp_path):
+    more = 'recipe = ["ema=.9", "optimizer=adamw"]\ngranularity = ["filters", "weights"]\n'
+    (tmp_path / "sweep.toml").write_text(SWEEP.replace("[0.2, 0.3, 0.4]", "0.2") + more)
+    lines = oracle_tui("sweep", str(tmp_path / "sweep.toml"), "--dry-run").out.splitlines()
+    assert len(set(lines)) == 4
+    assert "recipe optimizer=adamw, granularity weights, scope layer: 3 of C(250,50)" in lines[3]
+
+
 def test_the_order_can_be_changed_and_entries_removed(oracle_tui, swept):
     a, b, c = swept
     assert oracle_tui("queue", "move", c, "first").code == 0

@@ -114,9 +114,9 @@ def test_a_file_that_gives_no_model_is_told_in_a_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_lenet_takes_one_size() -> None:
-    with pytest.raises(UsageError, match="32 pixels only"):
-        describe_model("lenet5@64")
+def test_a_lenet_takes_no_smaller_images() -> None:
+    with pytest.raises(UsageError, match="32 pixels or more, not 28"):
+        describe_model("lenet5@28")
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
@@ -129,3 +129,11 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 def test_a_missing_file_is_told() -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         describe("/nowhere/net.py:Net")
+
+
+def test_a_model_that_takes_too_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.described._SECONDS", 0)
+    with pytest.raises(UsageError, match="was ended after 0 minutes"):
+        describe("timm:test_resnet@40")

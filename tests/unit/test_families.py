@@ -33,8 +33,8 @@ torch.set_num_threads(1)
 # Between them: inner convolutions with norms, a last one into a classifier, residual groups, three
 # convolutions to a block, depthwise ones with squeeze and excitation, grouped ones, attention
 # heads, neurons, embeddings.
-SMALL = ["vgg11@16", "resnet20@16", "resnet18@32", "torchvision:mobilenet_v3_small@32",
-         "timm:test_resnet@32", "timm:test_vit@32"]  # fmt: skip
+SMALL = ["lenet5", "lenet5@44", "vgg11@16", "resnet20@16", "resnet18@32", "timm:test_vit@32",
+         "torchvision:mobilenet_v3_small@32", "timm:test_resnet@32"]  # fmt: skip
 LARGE = ["vgg19", "resnet56", "resnet110", "resnet50", "resnet101", "vit-b16", "vit-b16-timm",
          "torchvision:resnext50_32x4d@64", "torchvision:densenet121@64", "timm:resnet26d",
          "torchvision:googlenet@64", "timm:regnetx_002@64"]  # fmt: skip
@@ -274,23 +274,31 @@ def test_released_wiring_is_the_correct_one_for_l1s_choice_alone(name: str) -> N
         assert network_of(info, 10, take_network(states, 1)).eval()(images).isfinite().all()
 
 
-def test_torch_pruning_takes_out_the_same() -> None:
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("resnet18@32", "conv1", "layer3.1.conv1"),
+        ("vgg11@16", "features.0", "features.25"),
+        ("torchvision:mobilenet_v3_small@32", "features.0.0", "features.5.block.0.0"),
+        ("torchvision:alexnet@64", "features.3", "features.10"),
+    ],
+)
+def test_torch_pruning_takes_out_the_same(name: str, first: str, second: str) -> None:
     """Its own surgery, module by module, as a check that shares none of ours."""
     declare_vision_ops()
     import torch_pruning
 
-    info = _facts("resnet18@32")
+    info = _facts(name)
     plan = slice_plan(info, 10)
+    gone = {first: list(range(3)), second: list(range(1, plan[second].filters, 2))}
     theirs = _randomised(build_model(info, 10))
-    ours = slim_state(
-        theirs.state_dict(),
-        plan,
-        {"conv1": list(range(10, 64)), "layer3.1.conv1": list(range(0, 256, 2))},
-    )
-    graph = torch_pruning.DependencyGraph().build_dependency(theirs, torch.zeros(1, 3, 32, 32))
+    kept = {layer: kept_filters(plan[layer].filters, some) for layer, some in gone.items()}
+    ours = slim_state(theirs.state_dict(), plan, kept)
+    example = torch.zeros(1, info.channels, info.size, info.size)
+    graph = torch_pruning.DependencyGraph().build_dependency(theirs, example)
     prune = torch_pruning.prune_conv_out_channels
-    for name, gone in (("conv1", range(10)), ("layer3.1.conv1", range(1, 256, 2))):
-        graph.get_pruning_group(theirs.get_submodule(name), prune, idxs=list(gone)).prune()
+    for layer, some in gone.items():
+        graph.get_pruning_group(theirs.get_submodule(layer), prune, idxs=some).prune()
     state = theirs.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in ours.items())
 

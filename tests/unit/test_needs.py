@@ -27,6 +27,7 @@ import numpy as np, torch
 from dataclasses import replace
 from engine.entries import read_entries
 from engine.work.measure import _random_data
+from engine.work.mixing import batch_mixes
 from engine.work.models import build_model
 from engine.work.packs import make_pack
 torch.set_num_threads(1)
@@ -45,7 +46,7 @@ def train(count):
         forget.write("5")  # the highest so far is the present one
     before = resident("VmRSS:")
     for _ in range(2):
-        pack.train(np.arange(count), 0.01)
+        pack.train(np.arange(count), 0.01, None, batch_mixes(0, 0, 0, recipe, count))
     return resident("VmHWM:") - before
 train(2)
 print(train(batch))

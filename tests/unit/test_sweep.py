@@ -30,6 +30,23 @@ def test_a_study_that_comes_twice_is_made_once() -> None:
     assert len(read_sweep("seed = [1, 1, 2]\n").studies) == 2
 
 
+def test_recipes_granularities_and_tuning_are_axes() -> None:
+    text = """
+    granularity = ["filters", "weights"]
+    recipe = ["ema=.9", "optimizer=adamw,lr=1e-3"]
+    candidates = 3
+    weights = "pretrained"
+    model = "resnet18"
+    layers = "layer1.0.conv1"
+    tune = [true, false]
+    """
+    found = read_sweep(text)
+    assert len(found.studies) == 8
+    assert {spec.granularity for spec in found.studies} == {"filters", "weights"}
+    assert {spec.retrain.ema for spec in found.studies} == {0.0, 0.9}
+    assert {spec.weights.tuned for spec in found.studies if spec.weights} == {True, False}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

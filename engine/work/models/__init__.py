@@ -13,6 +13,7 @@ from engine.errors import UsageError
 from engine.work.models.cifar_resnet import CifarResNetFamily
 from engine.work.models.family import Family
 from engine.work.models.from_file import FileFamily
+from engine.work.models.installed import InstalledFamily
 from engine.work.models.lenet import LeNetFamily
 from engine.work.models.libraries import TimmFamily, TorchvisionFamily
 from engine.work.models.vgg import VggFamily
@@ -26,6 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     "torchvision": TorchvisionFamily(),
     "timm": TimmFamily(),
     "file": FileFamily(),
+    "installed": InstalledFamily(),
     "mllm": DialogueFamily(),
 }
 

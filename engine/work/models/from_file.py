@@ -28,14 +28,18 @@ class FileFamily(LibraryFamily):
             raise UsageError(
                 f"{_path_of(info)} has changed since this study was made; make a new study."
             )
-        make = named_in_file(info.source)
-        try:
-            network = make(classes)
-        except Exception as error:  # whatever a person's code raises
-            raise UsageError(f"{info.source} could not build its model: {error!r}.") from error
-        if not isinstance(network, nn.Module):
-            raise UsageError(f"{info.source} gives no torch.nn.Module when called.")
-        return with_free_heads(network)
+        return made_by(named_in_file(info.source), info.source, classes)
+
+
+def made_by(make: Any, source: str, classes: int) -> nn.Module:
+    """Returns the network that a person's class or function makes; raises UsageError."""
+    try:
+        network = make(classes)
+    except Exception as error:  # whatever a person's code raises
+        raise UsageError(f"{source} could not build its model: {error!r}.") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{source} gives no torch.nn.Module when called.")
+    return with_free_heads(network)
 
 
 def named_in_file(source: str) -> Any:

@@ -29,6 +29,8 @@ from engine.work.packs.worth import Measured, quickest, worth_compiling
 
 STACKED_FAMILIES = frozenset({"lenet"})
 KINDS = ("fused", "triton", "stacked", "solo", "graphed", "compiled")
+# The LeNets' kernels are written for maps of images of so many pixels a side.
+_KERNELS_SIZE = 32
 
 # A measurement trains so many candidates for so many steps, once for warming up and then counted.
 _MEASURED_CANDIDATES, _MEASURED_LARGE = 32, 8
@@ -145,6 +147,7 @@ def possible_kinds(
     kinds = []
     # The kernels know plain steps and whole tensors only.
     plain = not masked and (recipe is None or not recipe.beyond_plain)
+    plain = plain and info.size == _KERNELS_SIZE
     if plain and fused_supports(info, kept, data):
         kinds.append("fused")
     if data.train_images.is_cuda and info.family in STACKED_FAMILIES:
@@ -164,7 +167,7 @@ def may_be_recorded(info: ModelInfo, classes: int) -> bool:
 
     The LeNets have kinds of their own; a person's own network may do anything in Python.
     """
-    if info.family in (*STACKED_FAMILIES, ANSWERING, "file"):
+    if info.family in (*STACKED_FAMILIES, ANSWERING, "file", "installed"):
         return False
     return recordable(network_of(info, classes, {}))
 
@@ -268,7 +271,7 @@ def fused_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) ->
     """Tells whether the fused CPU kernel can compute candidates of this shape on this data."""
     if info.family not in STACKED_FAMILIES or data.train_images.is_cuda or data.augmented:
         return False
-    if not data.in_memory:
+    if not data.in_memory or info.size != _KERNELS_SIZE:
         return False
     if fused_trouble():
         return False

@@ -120,8 +120,8 @@ def stacked_logits(
     Args:
         info: The model; of the LeNet family.
         parameters: Stacked parameters (K, ...).
-        maps: Images (batch, channels, 32, 32); or, where `after` is given, what that layer gave,
-            pooled and rectified, per candidate: (K, filters, batch, height, width).
+        maps: Images (batch, channels, size, size); or, where `after` is given, what that layer
+            gave, pooled and rectified, per candidate: (K, filters, batch, height, width).
         after: The layer that `maps` come from.
     """
     names = [layer.name for layer in info.layers]
@@ -134,8 +134,8 @@ def stacked_logits(
         if place < len(names) - 1:
             maps = _pool(maps)
         maps = functional.relu(maps)
-    # (K, filters, batch, 1, 1) -> (K, filters, batch)
-    values = maps.flatten(2)
+    # (K, filters, batch, h, w) -> (K, filters * h * w, batch), as a flatten of single maps is.
+    values = maps.permute(0, 1, 3, 4, 2).flatten(1, 3)
     for place in range(len(info.hidden) + 1):
         weight, bias = parameters[f"fc{place + 1}.weight"], parameters[f"fc{place + 1}.bias"]
         values = torch.baddbmm(bias.unsqueeze(2), weight, values)
