@@ -174,7 +174,7 @@ def test_a_report_of_one_run(oracle_tui, make_run, tmp_path):
         "conv102_lr2",
         "Scores as predictors of accuracy",
         "wiring correct, theirs released",
-        "conv1: 0, 1",
+        "conv1 without 0,1",
         "15 ep, 0.01 -> 0.001@10, wd 0.0001",
         shown["spec_hash"],
     ):
