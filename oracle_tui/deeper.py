@@ -151,6 +151,8 @@ def curves_of(
         names.append(f"{glyphs[candidate]} {name}#{candidate}")
     left = len([c for c in wanted if c not in found])
     words = "  ".join(reversed(names)) or "no curves: move the cursor to a finished candidate"
+    if list(found) == [oracle]:
+        words += "   space on the scatter picks others to go beside it"
     if left and names:
         words += f"  ({len(names)} of {len(names) + left})"
     return CurvesView(SeriesData(tuple(series), joined=True, x_name=EPOCHS, x_whole=True), words)

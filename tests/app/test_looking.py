@@ -119,6 +119,14 @@ async def test_curves_of_picked_candidates_beside_the_oracles(app: OracleApp) ->
         oracle = plot.data.candidate[plot.data.oracle or 0]
         assert names == ["#3", f"#{oracle}"]
         assert f"◆ oracle #{oracle}" in text(app, "#curves-legend")
+        assert "picks others" not in text(app, "#curves-legend")
+
+
+async def test_curves_without_a_pick_say_how_to_pick(app: OracleApp) -> None:
+    async with opened(app) as (pilot, screen):
+        await pilot.press("o", "5")
+        await until(pilot, lambda: screen.query_one(SeriesPlot).data.series, "the curve")
+        assert "space on the scatter picks others" in text(app, "#curves-legend")
 
 
 async def test_the_noise_ceiling_is_in_words_and_in_the_plot(
