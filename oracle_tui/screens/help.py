@@ -73,11 +73,8 @@ def _groups(
                 continue
             seen.add(binding.id)
             keys = remapped.get(binding.id, binding.key).split(",")
-            shown = (
-                [binding.key_display]
-                if binding.key_display and binding.id not in remapped
-                else [below.app.get_key_display(Binding(key, "")) for key in keys]
-            )
+            # Not a binding's own display: in the line of keys it stands for several bindings.
+            shown = [below.app.get_key_display(Binding(key, "")) for key in keys]
             rows.append((" ".join(shown), binding.tooltip))
         if rows:
             groups.append((_title(node, below), rows))
