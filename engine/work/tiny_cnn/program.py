@@ -80,14 +80,14 @@ class Program:
         architecture = self.architecture
         for name, values in (
             (at.RESPONSES1, architecture.conv1 * 196),
-            (at.CODES1, architecture.conv1 * 196),
             (at.RESPONSES2, architecture.conv2 * 25),
-            (at.CODES2, architecture.conv2 * 25),
             (at.LOGITS, architecture.classes),
             (at.LOGIT_GRADIENT, architecture.classes),
             (at.SCRATCH, 3),
         ):
             self._reserve(name, values * LANES)
+        self._reserve(at.PLACES1, architecture.conv1 * 196)
+        self._reserve(at.PLACES2, architecture.conv2 * 25)
         offsets = list(architecture.offsets().values())[4:]
         rows: list[int] = []
         source = int(self.table[at.RESPONSES2])

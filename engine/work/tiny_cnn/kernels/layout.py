@@ -22,10 +22,10 @@ from __future__ import annotations
     USED,  # their number
     # offsets in a thread's work space
     RESPONSES1,  # [CONV1][14][14][lanes] after pooling and ReLU
-    CODES1,
+    PLACES1,  # [CONV1][14][14]: where each maximum was, two masks in the room of one number
     GRADIENTS1,
     RESPONSES2,  # [CONV2][5][5][lanes]
-    CODES2,
+    PLACES2,
     LOGITS,
     LOGIT_GRADIENT,
     SCRATCH,  # 3 vectors

@@ -36,7 +36,7 @@ def conv_layer() -> Kernel:
     The first argument is the table's list of blocks: their number, then size and address of each.
     """
 
-    def conv_layer(blocks, x, channels, size, weights, bias, out, codes, with_codes):
+    def conv_layer(blocks, x, channels, size, weights, bias, out, places, with_places):
         pooled = (size - 4) // 2
         first = 0
         for b in range(blocks[0]):
@@ -50,8 +50,8 @@ def conv_layer() -> Kernel:
                     shift(weights, first * channels * 25),
                     shift(bias, first),
                     shift(out, offset),
-                    shift(codes, offset),
-                    with_codes,
+                    shift(places, first * pooled * pooled),
+                    with_places,
                 ),
             )
             first += blocks[1 + 2 * b]
@@ -95,10 +95,10 @@ def dense_stack() -> Kernel:
 def forward() -> Kernel:
     """Logits of one group of images, all activations kept in the work space.
 
-    Arguments: table, images ``[1024][LANES]``, parameters, work space, whether codes are wanted.
+    Arguments: table, images ``[1024][LANES]``, parameters, work space, whether places are wanted.
     """
 
-    def forward(table, x, p, space, with_codes):
+    def forward(table, x, p, space, with_places):
         responses1 = shift(space, table[at.RESPONSES1])
         call_kernel(
             table[at.CONV_LAYER],
@@ -110,8 +110,8 @@ def forward() -> Kernel:
                 shift(p, table[at.WEIGHTS1]),
                 shift(p, table[at.BIAS1]),
                 responses1,
-                shift(space, table[at.CODES1]),
-                with_codes,
+                shift(space, table[at.PLACES1]),
+                with_places,
             ),
         )
         call_kernel(
@@ -124,8 +124,8 @@ def forward() -> Kernel:
                 shift(p, table[at.WEIGHTS2]),
                 shift(p, table[at.BIAS2]),
                 shift(space, table[at.RESPONSES2]),
-                shift(space, table[at.CODES2]),
-                with_codes,
+                shift(space, table[at.PLACES2]),
+                with_places,
             ),
         )
         call_kernel(table[at.DENSE_STACK], (table, 0, p, space))
@@ -204,14 +204,15 @@ def group_backward() -> Kernel:
         channels1 = table[at.CONV1]
         channels2 = table[at.CONV2]
         responses1 = shift(space, table[at.RESPONSES1])
-        codes1 = shift(space, table[at.CODES1])
-        codes2 = shift(space, table[at.CODES2])
+        responses2 = shift(space, table[at.RESPONSES2])
+        places1 = shift(space, table[at.PLACES1])
+        places2 = shift(space, table[at.PLACES2])
         gradient1 = shift(space, table[at.GRADIENTS1])
         d_weights1 = shift(sums, table[at.WEIGHTS1] * LANES)
         d_weights2 = shift(sums, table[at.WEIGHTS2] * LANES)
         call_kernel(
             table[at.GATE_GRADIENT],
-            (gradient, codes2, channels2, _CELLS2, shift(sums, table[at.BIAS2] * LANES)),
+            (gradient, responses2, channels2, _CELLS2, shift(sums, table[at.BIAS2] * LANES)),
         )
         # meanwhile fetch the next group: a batch is too large for the second cache
         following = shift(x, 1024 * LANES)
@@ -226,7 +227,7 @@ def group_backward() -> Kernel:
                     (
                         channel,
                         14,
-                        shift(codes2, o * _CELLS2 * LANES),
+                        shift(places2, o * _CELLS2),
                         shift(gradient, o * _CELLS2 * LANES),
                         0,
                         5,
@@ -244,14 +245,14 @@ def group_backward() -> Kernel:
                         shift(p, table[at.WEIGHTS2] + c * 25),
                         channels1 * 25,
                         channels2,
-                        codes2,
+                        places2,
                         gradient,
                         below,
                     ),
                 )
         call_kernel(
             table[at.GATE_GRADIENT],
-            (gradient1, codes1, channels1, _CELLS1, shift(sums, table[at.BIAS1] * LANES)),
+            (gradient1, responses1, channels1, _CELLS1, shift(sums, table[at.BIAS1] * LANES)),
         )
         # the image is too large for the innermost cache: go through it once, not once per filter
         for py in range(0, 14, 2):
@@ -261,7 +262,7 @@ def group_backward() -> Kernel:
                     (
                         x,
                         32,
-                        shift(codes1, c * _CELLS1 * LANES),
+                        shift(places1, c * _CELLS1),
                         shift(gradient1, c * _CELLS1 * LANES),
                         py,
                         py + 2,
