@@ -21,6 +21,7 @@ from engine.work.tiny_cnn.kernels.vectors import (
     INT64,
     LANES,
     WIDE,
+    align_stack,
     at,
     constant,
     fma,
@@ -112,6 +113,7 @@ def weight_gradient() -> Kernel:
     """
 
     def weight_gradient(x, size, places, gradients, top, end, out):
+        align_stack()
         pooled = (size - 4) // 2
         for first in range(0, 5, KERNEL_ROWS):
             sums = zeros(_KERNEL_SUMS)
