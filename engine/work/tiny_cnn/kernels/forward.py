@@ -58,7 +58,7 @@ def blocks(channels: int, most: int = MAX_BLOCK) -> list[int]:
 
 
 @intrinsic(prefer_literal=True)
-def _start_at_bias(typing, block, bias):
+def start_at_bias(typing, block, bias):
     """Four accumulators (one 2x2 pooling window) for each output channel, set to its bias."""
     result = types.UniTuple(lanes, 4 * block.literal_value)
 
@@ -100,7 +100,7 @@ def _convolve_row(typing, sums, upper, lower, weights, weight_step):
 
 
 @intrinsic
-def _pool_and_store(typing, sums, out, places, out_step, place_step, with_places):
+def pool_and_store(typing, sums, out, places, out_step, place_step, with_places):
     """Max-pool every output's window and apply ReLU (pooling first is equivalent and cheaper).
 
     The place of a window's first maximum, whether it is in the lower row and whether in the right
@@ -149,7 +149,7 @@ def conv_pool(block: int) -> Kernel:
         pooled = (size - 4) // 2
         for py in range(pooled):
             for px in range(pooled):
-                sums = _start_at_bias(block, bias)
+                sums = start_at_bias(block, bias)
                 for c in range(channels):
                     for ky in range(5):
                         upper = shift(x, ((c * size + 2 * py + ky) * size + 2 * px) * LANES)
@@ -158,7 +158,7 @@ def conv_pool(block: int) -> Kernel:
                         sums = _convolve_row(sums, upper, lower, taps, channels * 25)
                 here = py * pooled + px
                 step = pooled * pooled
-                _pool_and_store(
+                pool_and_store(
                     sums,
                     shift(out, here * LANES),
                     shift(places, here),
