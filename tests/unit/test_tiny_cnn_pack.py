@@ -121,6 +121,39 @@ def test_twenty_steps_agree_with_torch(spec, dtype):
             assert np.abs(ours[name] - value).max() < 1e-5, name
 
 
+def test_twenty_steps_agree_with_torch_where_responses_are_equal():
+    """Around a drawing, all four responses of a window are one number, but for their rounding."""
+    data = images()
+    for pixels in (data[0], data[2]):
+        pixels[:, :9], pixels[:, 23:] = -0.8, -0.8
+        pixels[:, :, :9], pixels[:, :, 23:] = -0.8, -0.8
+    states = [network((5, 10, 10, (10, 10)), seed) for seed in range(4)]
+    order = np.random.default_rng(1).integers(0, TRAIN, 20 * 29)
+    pack = pack_of(states, 29, data=data)
+    pack.train(order, 0.002)
+    for state, ours in zip(states, pack.state_dicts(), strict=True):
+        reference = train_in_torch(state, *data[:2], order, 29, 0.002, 1e-3, torch.float64)
+        for name, value in reference.items():
+            assert np.abs(ours[name] - value).max() < 1e-5, name
+
+
+@pytest.mark.parametrize("conv1", [1, 5, 20])
+def test_losses_round_about_as_torchs_do(conv1):
+    spec = (conv1, 10, 10, (10, 10))
+    data = images()
+    # large weights, so that losses are far from those of a guess
+    states = [{n: 4 * v for n, v in network(spec, seed).items()} for seed in range(12)]
+    loss, _ = pack_of(states, data=data).evaluate("train")
+    ours, torchs = [], []
+    for k, state in enumerate(states):
+        exact, _ = evaluate_in_torch(state, *data[:2])
+        single = {name: torch.tensor(value) for name, value in state.items()}
+        out = logits(single, torch.tensor(data[0])).double()
+        ours.append(loss[k] - exact)
+        torchs.append(float(functional.cross_entropy(out, torch.tensor(data[1]))) - exact)
+    assert np.linalg.norm(ours) < 3 * np.linalg.norm(torchs)
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_evaluation_agrees_with_torch_in_float64(spec):
     data = images(spec[3][-1])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.work.tiny_cnn.architecture import Architecture, Floats
-from engine.work.tiny_cnn.kernels import backward, forward, network
+from engine.work.tiny_cnn.kernels import backward, forward, network, toom_cook
 from engine.work.tiny_cnn.kernels import layout as at
 from engine.work.tiny_cnn.kernels.compiling import once
 from engine.work.tiny_cnn.kernels.vectors import LANES
@@ -80,14 +80,18 @@ class Program:
         architecture = self.architecture
         for name, values in (
             (at.RESPONSES1, architecture.conv1 * 196),
-            (at.CODES1, architecture.conv1 * 196),
             (at.RESPONSES2, architecture.conv2 * 25),
-            (at.CODES2, architecture.conv2 * 25),
             (at.LOGITS, architecture.classes),
             (at.LOGIT_GRADIENT, architecture.classes),
             (at.SCRATCH, 3),
         ):
             self._reserve(name, values * LANES)
+        kernel_rows = architecture.conv1 * architecture.conv2 * 5
+        self._reserve(at.PREPARED2, kernel_rows * toom_cook.PRODUCTS)
+        windows = architecture.conv1 * 14 * 5
+        self._reserve(at.TRANSFORMED2, windows * toom_cook.PRODUCTS * LANES)
+        self._reserve(at.PLACES1, architecture.conv1 * 196)
+        self._reserve(at.PLACES2, architecture.conv2 * 25)
         offsets = list(architecture.offsets().values())[4:]
         rows: list[int] = []
         source = int(self.table[at.RESPONSES2])
@@ -99,14 +103,18 @@ class Program:
         self.table[at.DENSE_COUNT] = len(architecture.layers())
 
     def _forward_kernels(self) -> None:
-        for name, channels in (
-            (at.BLOCKS1, self.architecture.conv1),
-            (at.BLOCKS2, self.architecture.conv2),
+        architecture = self.architecture
+        for name, channels, way in (
+            (at.BLOCKS1, architecture.conv1, forward),
+            (at.BLOCKS2, architecture.conv2, toom_cook),
         ):
-            sizes = forward.blocks(channels)
-            pairs = [(size, forward.conv_pool(size).address) for size in sizes]
+            sizes = forward.blocks(channels, way.MAX_BLOCK)
+            pairs = [(size, way.conv_pool(size).address) for size in sizes]
             self._append(name, [len(sizes), *(value for pair in pairs for value in pair)])
         for name, kernel in (
+            (at.TRANSFORM_WEIGHTS, toom_cook.transform_weights()),
+            (at.TRANSFORM_INPUTS, toom_cook.transform_inputs()),
+            (at.PREPARE, network.prepare()),
             (at.CONV_LAYER, network.conv_layer()),
             (at.DENSE_STACK, network.dense_stack()),
             (at.DENSE_FORWARD, forward.dense_forward()),

@@ -2,12 +2,14 @@
 
 A 2x2 max-pool with ReLU hands each gradient to at most one of four positions, so three quarters of
 a dense backward pass through a convolution are multiplications by zero. Here a pooling window is
-one step: its code says, lane by lane, which of the four positions it is, and the inputs (for the
-gradient of the weights) or the weights (for the gradient of the inputs) are chosen by it before
+one step: two masks say, lane by lane, which of the four positions it is, and the inputs (for the
+gradient of the weights) or the weights (for the gradient of the inputs) are chosen by them before
 they are multiplied: 25 or 60 multiplications in place of 100.
 """
 
 from __future__ import annotations
+
+import itertools
 
 from llvmlite import ir
 from numba.core import types
@@ -19,14 +21,15 @@ from engine.work.tiny_cnn.kernels.vectors import (
     INT64,
     LANES,
     WIDE,
+    align_stack,
     at,
     constant,
     fma,
     gate,
-    gate_code,
     lanes,
     load,
     load_broadcast,
+    load_masks,
     multiply_add,
     pack,
     shift,
@@ -49,36 +52,40 @@ _KERNEL_SUMS = 5 * KERNEL_ROWS
 _PATCH_SUMS = 6 * PATCH_COLUMNS
 
 
-def _choices(builder, code):
-    """Where a code (0..3) means the lower row, and where it means the right column."""
-    lower = builder.fcmp_ordered(">=", code, constant(2))
-    column = builder.fsub(code, builder.select(lower, constant(2), constant(0)))
-    return lower, builder.fcmp_ordered(">=", column, constant(1))
-
-
 @intrinsic
-def _add_chosen_patch(typing, sums, x, row_step, code, gradient):
+def _add_chosen_patch(typing, sums, x, row_step, place, gradient):
     """Add gradient times the chosen 5x5 patch of inputs to the accumulators of 5 taps a row."""
     rows = sums.count // 5
+    # What is chosen of a row serves the next one, too: less to keep in registers, if both are here.
+    columns_first = rows > 1
 
     def generate(context, builder, signature, arguments):
-        packed, pointer, step, codes, gradients = arguments
+        packed, pointer, step, place_pointer, gradients = arguments
         values = unpack(builder, packed, sums.count)
-        lower, right = _choices(builder, codes)
+        lower, right = load_masks(builder, place_pointer)
         below = None
         for r in range(rows + 1):
             row = at(builder, pointer, builder.mul(step, ir.Constant(INT64, r)))
             above, below = below, [load(builder, at(builder, row, LANES * k)) for k in range(6)]
+            if columns_first:
+                below = _left_or(builder, right, below)
             if above is None:
                 continue
-            chosen = [builder.select(lower, b, a) for a, b in zip(above, below, strict=True)]
-            for k in range(5):
-                value = builder.select(right, chosen[k + 1], chosen[k])
+            pairs = zip(above, below, strict=True)
+            chosen = [builder.select(lower, low, high) for high, low in pairs]
+            if not columns_first:
+                chosen = _left_or(builder, right, chosen)
+            for k, value in enumerate(chosen):
                 j = 5 * (r - 1) + k
                 values[j] = multiply_add(builder, gradients, value, values[j])
         return pack(context, builder, sums, values)
 
-    return sums(sums, FLOATS, types.int64, lanes, lanes), generate
+    return sums(sums, FLOATS, types.int64, FLOATS, lanes), generate
+
+
+def _left_or(builder, right, row):
+    """Of every two neighbours in a row the left one, or where `right` says so the right one."""
+    return [builder.select(right, b, a) for a, b in itertools.pairwise(row)]
 
 
 @intrinsic(prefer_literal=True)
@@ -100,24 +107,25 @@ def _add_vectors(typing, values, out, row_step, columns):
 def weight_gradient() -> Kernel:
     """Gradient of the 5x5 weights between one input channel and one pooled output channel.
 
-    Arguments: input ``[size][size][LANES]``, size, codes and gradients of the pooling windows (zero
-    where ReLU cut them off), first row of windows, end, gradient of the weights ``[25][LANES]``
-    (added to).
+    Arguments: input ``[size][size][LANES]``, size, places of the maxima and gradients of the
+    pooling windows (zero where ReLU cut them off), first row of windows, end, gradient of the
+    weights ``[25][LANES]`` (added to).
     """
 
-    def weight_gradient(x, size, codes, gradients, top, end, out):
+    def weight_gradient(x, size, places, gradients, top, end, out):
+        align_stack()
         pooled = (size - 4) // 2
         for first in range(0, 5, KERNEL_ROWS):
             sums = zeros(_KERNEL_SUMS)
             for py in range(top, end):
                 for px in range(pooled):
-                    here = (py * pooled + px) * LANES
+                    here = py * pooled + px
                     sums = _add_chosen_patch(
                         sums,
                         shift(x, ((2 * py + first) * size + 2 * px) * LANES),
                         size * LANES,
-                        vload(codes, here),
-                        vload(gradients, here),
+                        shift(places, here),
+                        vload(gradients, here * LANES),
                     )
             _add_vectors(sums, shift(out, first * 5 * LANES), 5 * LANES, 5)
 
@@ -128,7 +136,7 @@ def weight_gradient() -> Kernel:
 
 
 @intrinsic(prefer_literal=True)
-def _add_chosen_weights(typing, sums, first, weights, code, gradient):
+def _add_chosen_weights(typing, sums, first, weights, place, gradient):
     """Add gradient times the chosen weight to some columns of the 6x6 patch under a window.
 
     The accumulators are the patch's columns from `first` on, six rows of them. Input (r, k) of the
@@ -139,9 +147,9 @@ def _add_chosen_weights(typing, sums, first, weights, code, gradient):
     edge = first.literal_value
 
     def generate(context, builder, signature, arguments):
-        packed, _, pointer, codes, gradients = arguments
+        packed, _, pointer, place_pointer, gradients = arguments
         values = unpack(builder, packed, sums.count)
-        lower, right = _choices(builder, codes)
+        lower, right = load_masks(builder, place_pointer)
         # choosing the row by two gradients, one of them zero, is faster here than by the weights
         parts = (
             (builder.select(lower, constant(0), gradients), 0),
@@ -164,7 +172,7 @@ def _add_chosen_weights(typing, sums, first, weights, code, gradient):
                     values[j] = multiply_add(builder, gradient, value, values[j])
         return pack(context, builder, sums, values)
 
-    return sums(sums, first, FLOATS, lanes, lanes), generate
+    return sums(sums, first, FLOATS, FLOATS, lanes), generate
 
 
 @once
@@ -173,22 +181,22 @@ def input_gradient(first: int) -> Kernel:
 
     The kernel adds the columns from `first` on of every window's patch, PATCH_COLUMNS of them.
     Arguments: weights between the channel and the first output, step to the next output's, outputs,
-    codes and gradients ``[outputs][25][LANES]`` of the pooling windows, gradient of the channel
-    (added to).
+    places of the maxima ``[outputs][25]`` and gradients ``[outputs][25][LANES]`` of the pooling
+    windows, gradient of the channel (added to).
     """
 
-    def kernel(weights, step, outputs, codes, gradients, out):
+    def kernel(weights, step, outputs, places, gradients, out):
         for py in range(5):
             for px in range(5):
                 sums = zeros(_PATCH_SUMS)
                 for o in range(outputs):
-                    here = (o * 25 + py * 5 + px) * LANES
+                    here = o * 25 + py * 5 + px
                     sums = _add_chosen_weights(
                         sums,
                         first,
                         shift(weights, o * step),
-                        vload(codes, here),
-                        vload(gradients, here),
+                        shift(places, here),
+                        vload(gradients, here * LANES),
                     )
                 corner = (2 * py * 14 + 2 * px + first) * LANES
                 _add_vectors(sums, shift(out, corner), 14 * LANES, PATCH_COLUMNS)
@@ -202,15 +210,15 @@ def input_gradient(first: int) -> Kernel:
 def gate_gradient() -> Kernel:
     """Cut gradients off where ReLU did, and add up each channel's: the gradient of its bias.
 
-    Arguments: gradients ``[channels][windows][LANES]`` (changed), codes, channels, windows,
-    gradients of the biases ``[channels][LANES]`` (added to).
+    Arguments: gradients ``[channels][windows][LANES]`` (changed), what ReLU gave, channels,
+    windows, gradients of the biases ``[channels][LANES]`` (added to).
     """
 
-    def gate_gradient(gradients, codes, channels, windows, d_bias):
+    def gate_gradient(gradients, responses, channels, windows, d_bias):
         for c in range(channels):
             total = vload(d_bias, c * LANES)
             for i in range(c * windows, (c + 1) * windows):
-                value = gate_code(vload(codes, i * LANES), vload(gradients, i * LANES))
+                value = gate(vload(responses, i * LANES), vload(gradients, i * LANES))
                 vstore(gradients, i * LANES, value)
                 total = vadd(total, value)
             vstore(d_bias, c * LANES, total)

@@ -34,6 +34,7 @@ from engine.work.tiny_cnn.kernels.vectors import (
     shift,
     splat,
     store,
+    store_masks,
     unpack,
     vadd,
     vdiv,
@@ -57,7 +58,7 @@ def blocks(channels: int, most: int = MAX_BLOCK) -> list[int]:
 
 
 @intrinsic(prefer_literal=True)
-def _start_at_bias(typing, block, bias):
+def start_at_bias(typing, block, bias):
     """Four accumulators (one 2x2 pooling window) for each output channel, set to its bias."""
     result = types.UniTuple(lanes, 4 * block.literal_value)
 
@@ -99,40 +100,40 @@ def _convolve_row(typing, sums, upper, lower, weights, weight_step):
 
 
 @intrinsic
-def _pool_and_store(typing, sums, out, codes, step, with_codes):
+def pool_and_store(typing, sums, out, places, out_step, place_step, with_places):
     """Max-pool every output's window and apply ReLU (pooling first is equivalent and cheaper).
 
-    The code of a window is the position 0..3 of its first maximum, or -1 where ReLU cuts it off:
-    all that the backward pass has to know.
+    The place of a window's first maximum, whether it is in the lower row and whether in the right
+    column, is all that the backward pass has to know beside the output.
     """
     block = sums.count // 4
 
     def generate(context, builder, signature, arguments):
-        packed, out_pointer, code_pointer, channel_step, wanted = arguments
+        packed, out_pointer, place_pointer, channel_step, channel_place, wanted = arguments
         values = unpack(builder, packed, 4 * block)
         windows = [values[4 * o : 4 * o + 4] for o in range(block)]
-        offsets = [builder.mul(channel_step, ir.Constant(INT64, o)) for o in range(block)]
-        largest = []
-        for window, offset in zip(windows, offsets, strict=True):
-            top = maximum(
-                builder,
-                maximum(builder, window[0], window[1]),
-                maximum(builder, window[2], window[3]),
-            )
-            largest.append(top)
-            store(builder, maximum(builder, constant(0), top), at(builder, out_pointer, offset))
+        rows = []
+        for o, window in enumerate(windows):
+            upper = maximum(builder, window[0], window[1])
+            lower = maximum(builder, window[2], window[3])
+            rows.append((upper, lower))
+            top = maximum(builder, constant(0), maximum(builder, upper, lower))
+            offset = builder.mul(channel_step, ir.Constant(INT64, o))
+            store(builder, top, at(builder, out_pointer, offset))
         with builder.if_then(builder.icmp_signed("!=", wanted, ir.Constant(INT64, 0))):
-            for window, offset, top in zip(windows, offsets, largest, strict=True):
-                code = constant(3)
-                for q in (2, 1, 0):
-                    first = builder.fcmp_ordered("==", window[q], top)
-                    code = builder.select(first, constant(q), code)
-                cut = builder.fcmp_ordered("<=", top, constant(0))
-                code = builder.select(cut, constant(-1), code)
-                store(builder, code, at(builder, code_pointer, offset))
+            for o, (window, (upper, lower)) in enumerate(zip(windows, rows, strict=True)):
+                down = builder.fcmp_ordered(">", lower, upper)
+                right = builder.select(
+                    down,
+                    builder.fcmp_ordered(">", window[3], window[2]),
+                    builder.fcmp_ordered(">", window[1], window[0]),
+                )
+                offset = builder.mul(channel_place, ir.Constant(INT64, o))
+                store_masks(builder, (down, right), at(builder, place_pointer, offset))
         return context.get_dummy_value()
 
-    return types.void(sums, FLOATS, FLOATS, types.int64, types.int64), generate
+    integer = types.int64
+    return types.void(sums, FLOATS, FLOATS, integer, integer, integer), generate
 
 
 @once
@@ -140,24 +141,31 @@ def conv_pool(block: int) -> Kernel:
     """5x5 convolution + 2x2 max-pool + ReLU for `block` output channels.
 
     Arguments: input ``[channels][size][size][LANES]``, channels, size, weights and biases of the
-    first channel of the block, output ``[block][pooled][pooled][LANES]``, its codes, whether codes
-    are wanted.
+    first channel of the block, output ``[block][pooled][pooled][LANES]``, the places of its maxima
+    ``[block][pooled][pooled]``, whether they are wanted.
     """
 
-    def kernel(x, channels, size, weights, bias, out, codes, with_codes):
+    def kernel(x, channels, size, weights, bias, out, places, with_places):
         pooled = (size - 4) // 2
         for py in range(pooled):
             for px in range(pooled):
-                sums = _start_at_bias(block, bias)
+                sums = start_at_bias(block, bias)
                 for c in range(channels):
                     for ky in range(5):
                         upper = shift(x, ((c * size + 2 * py + ky) * size + 2 * px) * LANES)
                         lower = shift(upper, size * LANES)
                         taps = shift(weights, c * 25 + ky * 5)
                         sums = _convolve_row(sums, upper, lower, taps, channels * 25)
-                here = (py * pooled + px) * LANES
-                step = pooled * pooled * LANES
-                _pool_and_store(sums, shift(out, here), shift(codes, here), step, with_codes)
+                here = py * pooled + px
+                step = pooled * pooled
+                pool_and_store(
+                    sums,
+                    shift(out, here * LANES),
+                    shift(places, here),
+                    step * LANES,
+                    step,
+                    with_places,
+                )
 
     kernel.__name__ = f"conv_pool_{block}"
     integer = types.int64

@@ -21,11 +21,13 @@ from __future__ import annotations
     PARAMETERS,  # their number, rounded up to whole vectors
     USED,  # their number
     # offsets in a thread's work space
+    PREPARED2,  # the weights of conv2 and its inputs, as `toom_cook` takes them
+    TRANSFORMED2,
     RESPONSES1,  # [CONV1][14][14][lanes] after pooling and ReLU
-    CODES1,
+    PLACES1,  # [CONV1][14][14]: where each maximum was, two masks in the room of one number
     GRADIENTS1,
     RESPONSES2,  # [CONV2][5][5][lanes]
-    CODES2,
+    PLACES2,
     LOGITS,
     LOGIT_GRADIENT,
     SCRATCH,  # 3 vectors
@@ -34,6 +36,9 @@ from __future__ import annotations
     WEIGHT_LANES,  # gradients of all parameters, one per lane
     GRADIENT,  # summed over lanes
     # addresses of kernels
+    TRANSFORM_WEIGHTS,
+    TRANSFORM_INPUTS,
+    PREPARE,
     CONV_LAYER,
     DENSE_STACK,
     DENSE_FORWARD,
@@ -46,4 +51,4 @@ from __future__ import annotations
     GATE_GRADIENT,
     UPDATE,
     HEADER,  # number of entries above
-) = range(37)
+) = range(42)

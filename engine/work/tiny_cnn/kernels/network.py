@@ -9,6 +9,7 @@ from numba.core import types
 
 from engine.work.tiny_cnn.kernels import layout as at
 from engine.work.tiny_cnn.kernels.compiling import Kernel, compile_kernel, once
+from engine.work.tiny_cnn.kernels.toom_cook import PRODUCTS
 from engine.work.tiny_cnn.kernels.vectors import (
     DOUBLES,
     FLOATS,
@@ -30,35 +31,67 @@ _CELLS2 = 25
 
 
 @once
-def conv_layer() -> Kernel:
-    """All blocks of one convolution with pooling; arguments as `forward.conv_pool`'s.
+def prepare() -> Kernel:
+    """Brings the weights of conv2 into the form that its kernels take.
 
-    The first argument is the table's list of blocks: their number, then size and address of each.
+    To be called whenever parameters are new, before `forward`. Arguments: table, parameters, work
+    space.
     """
 
-    def conv_layer(blocks, x, channels, size, weights, bias, out, codes, with_codes):
+    def prepare(table, p, space):
+        call_kernel(
+            table[at.TRANSFORM_WEIGHTS],
+            (
+                shift(p, table[at.WEIGHTS2]),
+                table[at.CONV1] * table[at.CONV2] * 5,
+                shift(space, table[at.PREPARED2]),
+            ),
+        )
+
+    return compile_kernel(prepare, LONGS, FLOATS, FLOATS)
+
+
+@once
+def conv_layer() -> Kernel:
+    """All blocks of one convolution with pooling; arguments as those of the blocks' kernels.
+
+    The first argument is the table's list of blocks: their number, then size and address of each;
+    after the weights comes how many numbers there are to each pair of channels.
+    """
+
+    def conv_layer(blocks, x, channels, size, weights, taps, bias, out, places, with_places):
         pooled = (size - 4) // 2
         first = 0
         for b in range(blocks[0]):
-            offset = first * pooled * pooled * LANES
+            here = first * pooled * pooled
             call_kernel(
                 blocks[2 + 2 * b],
                 (
                     x,
                     channels,
                     size,
-                    shift(weights, first * channels * 25),
+                    shift(weights, first * channels * taps),
                     shift(bias, first),
-                    shift(out, offset),
-                    shift(codes, offset),
-                    with_codes,
+                    shift(out, here * LANES),
+                    shift(places, here),
+                    with_places,
                 ),
             )
             first += blocks[1 + 2 * b]
 
     integer = types.int64
     return compile_kernel(
-        conv_layer, LONGS, FLOATS, integer, integer, FLOATS, FLOATS, FLOATS, FLOATS, integer
+        conv_layer,
+        LONGS,
+        FLOATS,
+        integer,
+        integer,
+        FLOATS,
+        integer,
+        FLOATS,
+        FLOATS,
+        FLOATS,
+        integer,
     )
 
 
@@ -95,10 +128,11 @@ def dense_stack() -> Kernel:
 def forward() -> Kernel:
     """Logits of one group of images, all activations kept in the work space.
 
-    Arguments: table, images ``[1024][LANES]``, parameters, work space, whether codes are wanted.
+    Arguments: table, images ``[1024][LANES]``, parameters, which `prepare` has seen, work space,
+    whether places are wanted.
     """
 
-    def forward(table, x, p, space, with_codes):
+    def forward(table, x, p, space, with_places):
         responses1 = shift(space, table[at.RESPONSES1])
         call_kernel(
             table[at.CONV_LAYER],
@@ -108,24 +142,28 @@ def forward() -> Kernel:
                 1,
                 32,
                 shift(p, table[at.WEIGHTS1]),
+                25,
                 shift(p, table[at.BIAS1]),
                 responses1,
-                shift(space, table[at.CODES1]),
-                with_codes,
+                shift(space, table[at.PLACES1]),
+                with_places,
             ),
         )
+        transformed = shift(space, table[at.TRANSFORMED2])
+        call_kernel(table[at.TRANSFORM_INPUTS], (responses1, table[at.CONV1] * 14, 14, transformed))
         call_kernel(
             table[at.CONV_LAYER],
             (
                 shift(table, table[at.BLOCKS2]),
-                responses1,
+                transformed,
                 table[at.CONV1],
                 14,
-                shift(p, table[at.WEIGHTS2]),
+                shift(space, table[at.PREPARED2]),
+                5 * PRODUCTS,
                 shift(p, table[at.BIAS2]),
                 shift(space, table[at.RESPONSES2]),
-                shift(space, table[at.CODES2]),
-                with_codes,
+                shift(space, table[at.PLACES2]),
+                with_places,
             ),
         )
         call_kernel(table[at.DENSE_STACK], (table, 0, p, space))
@@ -148,6 +186,7 @@ def evaluate() -> Kernel:
             total = shift(totals, 2 * k)
             total[0] = 0.0
             total[1] = 0.0
+            call_kernel(table[at.PREPARE], (table, p, space))
             for group in range(groups):
                 x = shift(images, group * 1024 * LANES)
                 call_kernel(table[at.FORWARD], (table, x, p, space, 0))
@@ -204,14 +243,15 @@ def group_backward() -> Kernel:
         channels1 = table[at.CONV1]
         channels2 = table[at.CONV2]
         responses1 = shift(space, table[at.RESPONSES1])
-        codes1 = shift(space, table[at.CODES1])
-        codes2 = shift(space, table[at.CODES2])
+        responses2 = shift(space, table[at.RESPONSES2])
+        places1 = shift(space, table[at.PLACES1])
+        places2 = shift(space, table[at.PLACES2])
         gradient1 = shift(space, table[at.GRADIENTS1])
         d_weights1 = shift(sums, table[at.WEIGHTS1] * LANES)
         d_weights2 = shift(sums, table[at.WEIGHTS2] * LANES)
         call_kernel(
             table[at.GATE_GRADIENT],
-            (gradient, codes2, channels2, _CELLS2, shift(sums, table[at.BIAS2] * LANES)),
+            (gradient, responses2, channels2, _CELLS2, shift(sums, table[at.BIAS2] * LANES)),
         )
         # meanwhile fetch the next group: a batch is too large for the second cache
         following = shift(x, 1024 * LANES)
@@ -226,7 +266,7 @@ def group_backward() -> Kernel:
                     (
                         channel,
                         14,
-                        shift(codes2, o * _CELLS2 * LANES),
+                        shift(places2, o * _CELLS2),
                         shift(gradient, o * _CELLS2 * LANES),
                         0,
                         5,
@@ -244,14 +284,14 @@ def group_backward() -> Kernel:
                         shift(p, table[at.WEIGHTS2] + c * 25),
                         channels1 * 25,
                         channels2,
-                        codes2,
+                        places2,
                         gradient,
                         below,
                     ),
                 )
         call_kernel(
             table[at.GATE_GRADIENT],
-            (gradient1, codes1, channels1, _CELLS1, shift(sums, table[at.BIAS1] * LANES)),
+            (gradient1, responses1, channels1, _CELLS1, shift(sums, table[at.BIAS1] * LANES)),
         )
         # the image is too large for the innermost cache: go through it once, not once per filter
         for py in range(0, 14, 2):
@@ -261,7 +301,7 @@ def group_backward() -> Kernel:
                     (
                         x,
                         32,
-                        shift(codes1, c * _CELLS1 * LANES),
+                        shift(places1, c * _CELLS1),
                         shift(gradient1, c * _CELLS1 * LANES),
                         py,
                         py + 2,
@@ -305,6 +345,7 @@ def train() -> Kernel:
         for k in range(first, end):
             p = shift(parameters, k * count)
             for b in range(batches):
+                call_kernel(table[at.PREPARE], (table, p, space))
                 for i in range(table[at.USED]):
                     vstore(sums, i * LANES, splat(0.0))
                 for group in range((sizes[b] + LANES - 1) // LANES):

@@ -218,6 +218,7 @@ def score_conv1() -> Kernel:
                     1,
                     32,
                     shift(p, table[at.WEIGHTS1]),
+                    25,
                     shift(p, table[at.BIAS1]),
                     responses,
                     responses,
@@ -322,6 +323,7 @@ def score_dense() -> Kernel:
         sums = shift(entry, entry_count * values * LANES)
         for m in range(values):
             vstore(entry, m * LANES, splat(0.0))
+        call_kernel(table[at.PREPARE], (table, p, space))
         for group in range(groups):
             call_kernel(
                 table[at.FORWARD], (table, shift(images, group * 1024 * LANES), p, space, 0)

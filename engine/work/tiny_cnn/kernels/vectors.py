@@ -33,6 +33,7 @@ INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 INT_VECTOR = ir.VectorType(INT32, LANES)
+MASK = ir.VectorType(ir.IntType(1), LANES)
 
 
 class LanesType(types.Type):
@@ -99,6 +100,28 @@ def load_once(builder, pointer):
 def store(builder, value, pointer):
     """An unaligned vector store (of floats or integers)."""
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
+
+
+def store_masks(builder, masks, pointer):
+    """Store two truth values per lane in the room of one number."""
+    halves = builder.bitcast(pointer, ir.IntType(16).as_pointer())
+    for i, mask in enumerate(masks):
+        bits = builder.bitcast(mask, ir.IntType(LANES))
+        if LANES < 16:
+            bits = builder.zext(bits, ir.IntType(16))
+        builder.store(bits, at(builder, halves, i), align=2)
+
+
+def load_masks(builder, pointer):
+    """What `store_masks` stored."""
+    halves = builder.bitcast(pointer, ir.IntType(16).as_pointer())
+    masks = []
+    for i in range(2):
+        bits = builder.load(at(builder, halves, i), align=2)
+        if LANES < 16:
+            bits = builder.trunc(bits, ir.IntType(LANES))
+        masks.append(builder.bitcast(bits, MASK))
+    return masks
 
 
 def broadcast(builder, scalar):
@@ -191,6 +214,25 @@ def vstore(typing, pointer, offset, value):
 
 
 @intrinsic
+def align_stack(typing):
+    """Have vectors that find no register kept at whole cache lines of the stack.
+
+    To be called once in a kernel that has more vectors than there are registers. Otherwise the
+    stack begins at a multiple of 16 bytes, as it happens to be in a thread, and three times out of
+    four such a vector lies across two lines: kernels took up to 1.6 times as long.
+    """
+
+    def generate(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        attributes.alignstack = 4 * LANES
+        # inlined into the C function around it, it would have the stack of that one
+        attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def prefetch(typing, pointer, offset):
     """Ask for the cache line at ``pointer[offset]``, to be near when it is needed (never fails)."""
 
@@ -239,10 +281,6 @@ def _gate(builder, keep, value):
     return builder.select(positive, value, constant(0))
 
 
-def _gate_code(builder, code, value):
-    return builder.select(builder.fcmp_ordered(">=", code, constant(0)), value, constant(0))
-
-
 def _larger(builder, best, value):
     """1 where `value` should replace `best` as the running maximum: larger, or the first NaN."""
     ordered = builder.fcmp_ordered("ord", best, best)
@@ -289,7 +327,6 @@ fma = _elementwise(3, multiply_add)
 relu = _elementwise(1, lambda builder, x: maximum(builder, constant(0), x))
 vexp = _elementwise(1, _exponential)
 gate = _elementwise(2, _gate)  # value where keep > 0 or NaN, else 0
-gate_code = _elementwise(2, _gate_code)  # value where code >= 0, else 0
 larger = _elementwise(2, _larger)
 choose = _elementwise(3, _select)  # value where condition != 0, else otherwise
 
