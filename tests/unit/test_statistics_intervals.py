@@ -136,6 +136,13 @@ def test_perfect_agreement_keeps_an_honest_width(sign):
     assert "all pairs agree" in found.note
 
 
+def test_a_bootstrap_of_perfect_agreement_is_no_surer_than_the_live_interval():
+    x = np.arange(6.0)
+    found = bootstrap_tau(x, -x)
+    assert found == tau_interval(x, -x)
+    assert found.upper > 0  # else six candidates would make a verdict
+
+
 def test_repeating_tied_values_does_not_narrow_a_perfect_interval():
     x = np.arange(10.0)
     once, thrice = tau_interval(x, x), tau_interval(np.repeat(x, 3), np.repeat(x, 3))
