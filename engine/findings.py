@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError
-from engine.facts import facts_of
+from engine.facts import StudyFacts, facts_of
 from engine.scores import BASE_SCORES
+from engine.space import CandidateSpace
 from engine.statistics import (
     NoiseCeiling,
+    RenamedTau,
     against_ceiling,
     anomaly_ratio,
     bootstrap_tau,
@@ -21,6 +23,7 @@ from engine.statistics import (
     kendall,
     noise_ceiling,
     oracle_regret,
+    renamed_tau,
     tau_interval,
     top_overlap,
 )
@@ -33,8 +36,8 @@ TOP = 10
 def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) -> dict[str, Any]:
     """Returns what the statistics say of the best-epoch outcomes, every value a JSON scalar.
 
-    The bootstrap comes with the end of a run: until then the live interval stands alone. What does
-    not exist is None.
+    The bootstrap, and the p of renamed filters, come with the end of a run: until then the live
+    interval stands alone. What does not exist is None.
 
     Args:
         config: The run's config.
@@ -47,7 +50,7 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
     facts = facts_of(config)
     columns = (BASE_SCORES[0], "best_test_acc", "best_test_loss")
     rows = sampled_rows(config, rows)
-    _, means = finished_means(rows, facts.repeats, columns)
+    candidates, means = finished_means(rows, facts.repeats, columns)
     score, accuracy, loss = means.T
     correlation, interval = kendall(score, accuracy), tau_interval(score, accuracy)
     by_loss = tau_interval(score, loss)
@@ -65,6 +68,8 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         "tau_acc_bootstrap_lower": None,
         "tau_acc_bootstrap_upper": None,
         "interval_note": interval.note,
+        "renamed_p_acc": None,
+        "renamings": None,
         "verdict": str(verdict.finding),
         "verdict_text": verdict.text,
         "anomaly_acc_lowest": anomalies.lowest,
@@ -85,6 +90,8 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         report = bootstrap_tau(score, accuracy)
         record["tau_acc_bootstrap_lower"] = report.lower
         record["tau_acc_bootstrap_upper"] = report.upper
+        renamed = renamed_tau_of(facts, candidates, score, accuracy)
+        record["renamed_p_acc"], record["renamings"] = renamed.p, renamed.renamings or None
     return plain_scalars(record)
 
 
@@ -141,6 +148,32 @@ def _other_wiring(config: Mapping[str, Any]) -> str | None:
     ids = list(pair.values()) if isinstance(pair, Mapping) else []
     others = [one for one in ids if isinstance(one, str) and one != config["run_id"]]
     return others[0] if len(ids) == 2 and others else None
+
+
+def renamed_tau_of(
+    facts: StudyFacts,
+    candidates: NDArray[np.uint32],
+    score: NDArray[np.float64],
+    outcome: NDArray[np.float64],
+) -> RenamedTau:
+    """Returns tau beside those of randomly renamed filters, where every candidate was studied.
+
+    Args:
+        facts: The study.
+        candidates: Ids of the n finished candidates.
+        score: Their score, (n,).
+        outcome: Their outcome, (n,).
+    """
+    space = facts.spec.space if facts.spec is not None else None
+    if not isinstance(space, CandidateSpace) or not len(candidates) == len(space) == space.total:
+        note = "filters can be renamed only where every candidate there is has an outcome"
+        return RenamedTau(math.nan, math.nan, math.nan, 0, len(candidates), note)
+    lost = np.zeros((len(candidates), sum(space.filters)), dtype=bool)
+    starts = np.cumsum((0, *space.filters[:-1])).tolist()
+    for row, candidate in zip(lost, candidates.tolist(), strict=True):
+        for start, layer in zip(starts, space[candidate], strict=True):
+            row[[start + one for one in layer]] = True
+    return renamed_tau(score, outcome, lost, space.filters)
 
 
 def ceiling_of(rows: NDArray[np.void], repeats: int, outcome: str) -> NoiseCeiling:

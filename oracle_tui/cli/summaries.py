@@ -141,6 +141,15 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
     if findings["tau_acc_bootstrap_lower"] is not None:
         report = _range(findings, "tau_acc_bootstrap_lower", "tau_acc_bootstrap_upper")
         facts[0] = ("interval", f"{facts[0][1]}; {report} bootstrap")
+    if findings["renamed_p_acc"] is not None:
+        facts.append(
+            (
+                "p, renamed",
+                f"{p_value(findings['renamed_p_acc'])}: in so many of {findings['renamings']:,} "
+                "random renamings of the filters tau accuracy is as far from 0; the p above takes "
+                "candidates that share filters for independent",
+            )
+        )
     if findings["oracle_rank_acc"] is not None:
         facts.append(
             (

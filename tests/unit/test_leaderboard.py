@@ -10,11 +10,13 @@ from engine.control import run_config
 from engine.entries import read_entries
 from engine.errors import UsageError
 from engine.findings import ceiling_of, findings_of, search_findings
+from engine.folders import shipped_folder
 from engine.leaderboard import leaderboard, over_runs, score_of, standing
 from engine.presets import QUICK
 from engine.scores import SCORES
 from engine.statistics.noise import r_to_tau
 from engine.store.layout import RowStatus, empty_rows
+from engine.store.reader import RunReader
 from oracle_tui.cli.summaries import findings_lines
 
 # Pearson's r of each score with the candidates' true value; accuracy-like ones have it positive.
@@ -182,6 +184,29 @@ def test_findings_are_plain_values_and_the_bootstrap_waits_for_the_end():
     assert done["anomaly_acc_lowest"] <= done["anomaly_acc_highest"]
     for value in done.values():
         assert value is None or type(value) in (str, int, float, bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "p"),
+    [
+        ("lenet5-mini-fashion-mnist-conv1-0.2-correct", 0.09),
+        ("lenet5-mini-fashion-mnist-conv1-0.2-released", 0.0005),
+        ("narrow-resnet20-fashion-5k-0.5-correct", None),
+    ],
+)
+def test_filters_are_renamed_where_every_candidate_was_studied(name, p):
+    with RunReader(shipped_folder() / "runs" / f"{name}.h5") as run:
+        found = findings_of(run.config, run.status, run.rows)
+        running = findings_of(run.config, "running", run.rows)
+    said = [line for line in findings_lines({**found, "search": []}) if "share filters" in line]
+    if p is None:  # 60 of 10^44 candidates
+        assert found["renamed_p_acc"] is None
+        assert said == []
+    else:
+        # scipy's p of these 45 candidates is .005 and 2e-13.
+        assert found["renamed_p_acc"] == pytest.approx(p, abs=0.02)
+        assert len(said) == 1
+    assert running["renamed_p_acc"] is None
 
 
 def test_findings_of_nothing_say_so():
