@@ -124,6 +124,7 @@ def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | 
         low=interval.lower,
         high=interval.upper,
         other=other,
+        n_other=second.n if second else 0,
         tau_other=second.value if second else None,
         p_other=second.p if second else None,
         anomaly=ratio.ratio,

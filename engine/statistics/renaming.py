@@ -98,7 +98,7 @@ class _Names:
     def __init__(self, gone: NDArray[np.bool_], rng: np.random.Generator) -> None:
         self._gone, self._rng = gone, rng
         # A sum of random 64-bit numbers, one for each filter, names a set of filters.
-        self._words: _Words = rng.integers(0, 1 << 63, gone.shape[1], dtype=np.uint64)
+        self._words: _Words = rng.integers(0, 1 << 63, gone.shape[1:], dtype=np.uint64)
         keys = self._keys(self._words)
         self._order = np.argsort(keys)
         self._sorted = keys[self._order]

@@ -222,7 +222,8 @@ def worker_lines(run: Path) -> list[str]:
 
 def _correlation(summary: Mapping[str, Any], outcome: str) -> str:
     tau, p = summary[f"kendall_tau_{outcome}"], summary[f"kendall_p_{outcome}"]
-    return f"{signed(tau)} (n {summary['n']:,}, p {p_value(p)})"
+    n = summary["n_loss" if outcome == "loss" else "n"]
+    return f"{signed(tau)} (n {n:,}, p {p_value(p)})"
 
 
 def _candidate(summary: Mapping[str, Any], name: str) -> str:

@@ -9,13 +9,18 @@ import pytest
 from scipy.stats import kendalltau
 from textual.widgets import OptionList, Static
 
+from engine.folders import shipped_folder
+from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
+from oracle_tui.deeper import agreement_of
 from oracle_tui.machine import gpu_words
 from oracle_tui.plots.box import Box, box_marks
 from oracle_tui.plots.frame import LEFT
 from oracle_tui.plots.scatter import ScatterPlot
 from oracle_tui.plots.series import SeriesPlot
 from oracle_tui.plots.ticks import label, log_ticks, own_step
+from oracle_tui.view_parts import Finished
+from oracle_tui.views import Axes
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.intervals import interval_line
 from tests.app.conftest import MakeRun
@@ -141,6 +146,16 @@ async def test_the_noise_ceiling_is_in_words_and_in_the_plot(
         line = screen.query_one("#line-plot")
         assert "3 repeats agree at tau" in str(words.content)
         assert line.data.ceiling is not None  # type: ignore[attr-defined]
+
+
+def test_the_last_epoch_agrees_with_itself_though_curves_are_float32() -> None:
+    # 5,000 digits: many mean accuracies are equal, and must be so in float32, too.
+    with RunReader(shipped_folder() / "runs" / "lenet5-mini-mnist-5k-conv1-0.5.h5") as run:
+        axes = Axes(outcome="last_test_acc")
+        done = Finished(0, axes, run.config, run.rows, None)
+        found = agreement_of(run.rows, run.curves(), done)
+    assert found.line.y[-1] == pytest.approx(1.0, abs=1e-12)
+    assert "; |tau| is 44 % of it" in found.ceiling_words
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 2.0), (-0.2, 0.3), (0.0, 0.05), (4.0, 9.0)])
