@@ -165,8 +165,8 @@ def _scores_section(reader: RunReader) -> Iterator[str]:
         ),
     )
     yield (
-        "<p><small>Agreement is tau with the sign that a good predictor has positive. Its interval is "
-        "of one score at a time: the best of many is partly luck.</small></p>"
+        "<p><small>Agreement is tau with the sign that a good predictor has positive. Its "
+        "interval is of one score at a time: the best of many is partly luck.</small></p>"
     )
 
 
