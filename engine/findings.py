@@ -28,9 +28,17 @@ from engine.statistics import (
     top_overlap,
 )
 from engine.study_rules import SEARCHES
-from engine.summary import finished_means, finished_rows, plain_scalars, sampled_rows
+from engine.summary import (
+    finished_means,
+    finished_rows,
+    plain_scalars,
+    sampled_rows,
+    searched,
+)
 
 TOP = 10
+# Among more candidates than these L1's choice is not looked for.
+_L1_AMONG = 20_000
 
 
 def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) -> dict[str, Any]:
@@ -49,6 +57,7 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
     """
     facts = facts_of(config)
     columns = (BASE_SCORES[0], "best_test_acc", "best_test_loss")
+    baseline = _l1_findings(config, facts, rows)
     rows = sampled_rows(config, rows)
     candidates, means = finished_means(rows, facts.repeats, columns)
     score, accuracy, loss = means.T
@@ -84,6 +93,7 @@ def findings_of(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) 
         "noise_ceiling_upper": ceiling.ceiling_upper,
         "noise_free_tau_acc": adjusted.noise_free,
         "noise_note": adjusted.note,
+        **baseline,
         "paired_with": _other_wiring(config),
     }
     if status == "done":
@@ -140,6 +150,44 @@ _SEARCHED = (
 def _number(value: Any) -> Any:
     known = isinstance(value, int | float) and abs(value) < 1e15
     return value if known else None
+
+
+def _l1_findings(
+    config: Mapping[str, Any], facts: StudyFacts, rows: NDArray[np.void]
+) -> dict[str, Any]:
+    """Returns the paper's baseline, L1-norm pruning's choice, where it is a finished candidate.
+
+    Its rank is by best test accuracy among all finished candidates; 1 is best.
+    """
+    columns = (BASE_SCORES[0], "best_test_acc")
+    candidates, means = finished_means(rows, facts.repeats, columns)
+    chosen = _l1_choice(config, facts, candidates)
+    place = np.flatnonzero(candidates == (-1 if chosen is None else chosen))
+    loss, own = means[place[0]] if len(place) else (math.nan, math.nan)
+    better = int((means[:, 1] > own).sum())
+    return {
+        "l1_candidate": chosen if len(place) else None,
+        "l1_pruned_train_loss": loss,
+        "l1_test_acc": own,
+        "l1_rank_acc": 1 + better if math.isfinite(own) else None,
+    }
+
+
+def _l1_choice(
+    config: Mapping[str, Any], facts: StudyFacts, candidates: NDArray[np.uint32]
+) -> int | None:
+    """Returns the candidate that L1-norm pruning of the base network chooses, if it was studied."""
+    wanted, recorded = config.get("l1_pruned"), config.get("search")
+    if not isinstance(wanted, list) or facts.spec is None:
+        return None
+    for one in recorded if isinstance(recorded, list) else ():
+        if isinstance(one, Mapping) and one.get("pruned") == wanted:
+            return next((c for c in searched(config) if c == one.get("candidate")), None)
+    space = facts.spec.space
+    if isinstance(space, CandidateSpace) and len(space) <= _L1_AMONG:
+        inside = (int(c) for c in candidates if c < len(space))
+        return next((c for c in inside if [list(layer) for layer in space[c]] == wanted), None)
+    return None
 
 
 def _other_wiring(config: Mapping[str, Any]) -> str | None:

@@ -116,6 +116,11 @@ def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | 
             return None
         return Point(int(candidates[index]), float(score[index]), float(outcome[index]))
 
+    # L1's choice may have been added to the sample by a search.
+    baseline = place(done.candidates, l1)
+    l1_point = None
+    if l1 is not None and baseline >= 0:
+        l1_point = Point(l1, float(done.score[baseline]), float(done.outcome[baseline]))
     base = config.get("base_test_acc")
     return Numbers(
         n=tau.n,
@@ -131,7 +136,7 @@ def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | 
         anomaly_range=(ratio.lowest, ratio.highest) if ratio.n else None,
         oracle=point(regret.oracle),
         best=point(regret.best),
-        l1=point(place(candidates, l1)),
+        l1=l1_point,
         base_accuracy=float(base) if isinstance(base, int | float) else None,
         note=escape(tau.note),
     )

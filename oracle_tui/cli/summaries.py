@@ -159,6 +159,15 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
                 f"{findings['top_shared']} are among the best {findings['top_k']}",
             )
         )
+    if findings["l1_candidate"] is not None:
+        facts.append(
+            (
+                "L1's choice",
+                f"candidate {findings['l1_candidate']}, pruned train loss "
+                f"{plain(findings['l1_pruned_train_loss'])}, test accuracy "
+                f"{plain(findings['l1_test_acc'])}, rank {findings['l1_rank_acc'] or DASH}",
+            )
+        )
     facts.append(("noise", _noise(findings)))
     for found in findings["search"]:
         facts.append((f"search {found['method']}", _search(found)))

@@ -209,6 +209,20 @@ def test_filters_are_renamed_where_every_candidate_was_studied(name, p):
     assert running["renamed_p_acc"] is None
 
 
+def test_l1s_choice_is_told_where_it_was_studied():
+    path = shipped_folder() / "runs" / "lenet5-mini-fashion-mnist-conv1-0.2-correct.h5"
+    with RunReader(path) as run:
+        found = findings_of(run.config, run.status, run.rows)
+        mine = run.rows[run.rows["candidate"] == found["l1_candidate"]]
+        assert run.pruned(found["l1_candidate"]) == run.config["l1_pruned"]
+        assert found["l1_test_acc"] == pytest.approx(mine["best_test_acc"].mean())
+        assert found["l1_pruned_train_loss"] == pytest.approx(mine["pruned_train_loss"].mean())
+        assert (
+            findings_of({**run.config, "l1_pruned": "?"}, "done", run.rows)["l1_rank_acc"] is None
+        )
+    assert 1 <= found["l1_rank_acc"] <= 45
+
+
 def test_findings_of_nothing_say_so():
     config, rows = simulated()
     found = findings_of(config, "running", rows[:0])
