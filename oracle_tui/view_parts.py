@@ -255,7 +255,11 @@ def candidate_rows(rows: np.ndarray, live: list[Any], score: str) -> CandidateRo
 
 
 def finishing_order(rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Positions of finished candidates in the order in which their last repeat ended."""
+    """Positions of finished candidates in the order in which their last repeat ended.
+
+    A pack ends at one moment. Its candidates follow each other as if drawn, the same way each time:
+    by number they would share their first filters, and the first n would be no random part.
+    """
     import numpy as np
 
     ended = np.full(len(candidates), -np.inf)
@@ -263,4 +267,7 @@ def finishing_order(rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     inside = place < len(candidates)
     inside[inside] &= candidates[place[inside]] == rows["candidate"][inside]
     np.maximum.at(ended, place[inside], np.nan_to_num(rows["finished_at"][inside]))
-    return np.argsort(ended, kind="stable")
+    drawn = candidates.astype(np.uint64) + np.uint64(1)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        drawn = (drawn ^ (drawn >> np.uint64(shift))) * np.uint64(factor)  # Steele et al. 2014
+    return np.lexsort((drawn ^ (drawn >> np.uint64(31)), ended))
