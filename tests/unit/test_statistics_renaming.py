@@ -64,6 +64,37 @@ def test_shared_filters_fool_the_usual_p_and_the_interval_but_not_this_one():
     assert np.mean(renamed) <= 0.05 + 3 * math.sqrt(0.0475 / 30)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("filters", "gone", "sample", "usual", "holds"),
+    [
+        (10, 2, None, 0.34, 0.63),
+        (10, 5, None, 0.74, 0.24),
+        (40, 20, 1_000, 0.72, 0.28),
+        (432, 216, 1_000, 0.24, 0.76),
+    ],
+)
+def test_how_often_shared_filters_fool_the_usual_p(filters, gone, sample, usual, holds):
+    # The table of docs/reference/statistics.md.
+    rng, fooled, held, taus = np.random.default_rng(3), [], [], []
+    for _ in range(300):
+        lost = all_candidates((filters, gone)) if sample is None else np.zeros((sample, filters))
+        for row in lost if sample else ():
+            row[rng.permutation(filters)[:gone]] = 1
+        score, outcome = by_chance(lost, rng)
+        found = kendalltau(score, outcome)
+        interval = tau_interval(score, outcome)
+        fooled.append(found.pvalue <= 0.05)
+        held.append(interval.lower <= 0 <= interval.upper)
+        taus.append(found.statistic)
+    print(
+        f"{gone} of {filters}: p <= .05 {np.mean(fooled):.2f}, 0 held {np.mean(held):.2f}, "
+        f"sd {np.std(taus):.3f}"
+    )
+    assert np.mean(fooled) == pytest.approx(usual, abs=0.1)
+    assert np.mean(held) == pytest.approx(holds, abs=0.1)
+
+
 def test_a_score_that_knows_the_filters_is_told_from_chance():
     lost, rng = all_candidates((8, 4)), np.random.default_rng(1)
     score, _ = by_chance(lost, rng)
