@@ -24,7 +24,9 @@ def outcomes_of(curves: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
     "best" is the epoch of best test accuracy, the first on ties: the paper's "final", which is
     selected on the test set. "last5" is the mean over the last five epochs, or over all of them
-    where there are fewer. `final_train_loss` is the train loss at the best epoch.
+    where there are fewer. `final_train_loss` is the train loss at the best epoch. After an epoch
+    whose test loss is NaN no accuracy counts: what such a network answers is the first class, or
+    nothing, by the way it is computed.
 
     Args:
         curves: (n, epochs, 4): train loss, train accuracy, test loss and test accuracy after
@@ -34,6 +36,7 @@ def outcomes_of(curves: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         Arrays of shape (n,), keyed by name; best_epoch is how many epochs had been trained, from 1.
     """
     train_loss, _, test_loss, test_acc = np.moveaxis(curves, 2, 0)
+    test_acc = np.where(np.isnan(test_loss), np.nan, test_acc)
     rows = np.arange(len(curves))
     best = np.argmax(np.where(np.isnan(test_acc), -1.0, test_acc), axis=1)
     return {

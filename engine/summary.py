@@ -57,7 +57,8 @@ def sampled_rows(config: Mapping[str, Any], rows: NDArray[np.void]) -> NDArray[n
 def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]) -> dict[str, Any]:
     """Returns the summary of a run: one row of the summary table, every value a JSON scalar.
 
-    `n` counts the candidates the statistics are over: those with every repeat finished. `n_done`
+    `n` counts the candidates the statistics are over: those with every repeat finished and an
+    accuracy; `n_loss` those with a loss. `n_done`
     and `n_total` count (candidate, repeat) rows. A statistic that does not exist is None.
 
     Args:
@@ -83,6 +84,7 @@ def summarise_run(config: Mapping[str, Any], status: str, rows: NDArray[np.void]
         "n_total": int(config.get("n_total", facts.rows)),
         **facts.columns,
         "n": found.n,
+        "n_loss": found.n_loss,
         "kendall_tau_acc": found.kendall_tau_acc,
         "kendall_p_acc": found.kendall_p_acc,
         "kendall_tau_loss": found.kendall_tau_loss,

@@ -26,6 +26,9 @@ CURVES = ("train loss", "train accuracy", "test loss", "test accuracy")
 #: What the x axis of everything after epochs is.
 EPOCHS = "epochs of retraining"
 
+#: To so many decimals float32 holds an accuracy, and means over repeats differ where they differ.
+ACCURACY_DECIMALS = 6
+
 #: Picked candidates whose curves are drawn beside the oracle's; more would hide each other.
 MOST_CURVES = 8
 
@@ -65,6 +68,9 @@ def agreement_of(rows: np.ndarray, curves: np.ndarray, done: Finished) -> Agreem
     if "train" in axes.outcome:
         column = CURVES.index("train loss")
     mean = curves[index, :, column].astype(np.float64).mean(axis=1)
+    if "accuracy" in CURVES[column]:
+        # Curves are float32: what is equal as a fraction must tie here, too.
+        mean = mean.round(ACCURACY_DECIMALS)
     known = np.isfinite(mean).any(axis=0)
     found = epoch_agreement(mean[:, known], done.outcome[done.sampled])
     epochs = np.flatnonzero(known).astype(np.float64) + 1
@@ -108,7 +114,7 @@ def _ceiling_words(found: NoiseCeiling, done: Finished) -> str:
     tau = done.numbers.tau
     adjusted = against_ceiling(math.nan if tau is None else tau, found)
     known = math.isfinite(adjusted.share)
-    share = f"; this tau is {percent(adjusted.share)} of it" if known else ""
+    share = f"; |tau| is {percent(adjusted.share)} of it" if known else ""
     return (
         f"╌ noise ceiling {plain(found.ceiling, 2)} [{plain(found.ceiling_lower, 2)}, "
         f"{plain(found.ceiling_upper, 2)}]: {found.repeats} repeats agree at tau "

@@ -116,6 +116,11 @@ def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | 
             return None
         return Point(int(candidates[index]), float(score[index]), float(outcome[index]))
 
+    # L1's choice may have been added to the sample by a search.
+    baseline = place(done.candidates, l1)
+    l1_point = None
+    if l1 is not None and baseline >= 0:
+        l1_point = Point(l1, float(done.score[baseline]), float(done.outcome[baseline]))
     base = config.get("base_test_acc")
     return Numbers(
         n=tau.n,
@@ -124,13 +129,14 @@ def numbers_of(done: Finished, other: str, config: Mapping[str, Any], l1: int | 
         low=interval.lower,
         high=interval.upper,
         other=other,
+        n_other=second.n if second else 0,
         tau_other=second.value if second else None,
         p_other=second.p if second else None,
         anomaly=ratio.ratio,
         anomaly_range=(ratio.lowest, ratio.highest) if ratio.n else None,
         oracle=point(regret.oracle),
         best=point(regret.best),
-        l1=point(place(candidates, l1)),
+        l1=l1_point,
         base_accuracy=float(base) if isinstance(base, int | float) else None,
         note=escape(tau.note),
     )
@@ -249,7 +255,11 @@ def candidate_rows(rows: np.ndarray, live: list[Any], score: str) -> CandidateRo
 
 
 def finishing_order(rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Positions of finished candidates in the order in which their last repeat ended."""
+    """Positions of finished candidates in the order in which their last repeat ended.
+
+    A pack ends at one moment. Its candidates follow each other as if drawn, the same way each time:
+    by number they would share their first filters, and the first n would be no random part.
+    """
     import numpy as np
 
     ended = np.full(len(candidates), -np.inf)
@@ -257,4 +267,7 @@ def finishing_order(rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     inside = place < len(candidates)
     inside[inside] &= candidates[place[inside]] == rows["candidate"][inside]
     np.maximum.at(ended, place[inside], np.nan_to_num(rows["finished_at"][inside]))
-    return np.argsort(ended, kind="stable")
+    drawn = candidates.astype(np.uint64) + np.uint64(1)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        drawn = (drawn ^ (drawn >> np.uint64(shift))) * np.uint64(factor)  # Steele et al. 2014
+    return np.lexsort((drawn ^ (drawn >> np.uint64(31)), ended))

@@ -109,6 +109,7 @@ class Numbers:
     low: float | None = None
     high: float | None = None
     other: str = ""  # name of the other outcome of the same epochs, "" where there is none
+    n_other: int = 0
     tau_other: float | None = None
     p_other: float | None = None
     anomaly: float | None = None

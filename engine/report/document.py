@@ -164,7 +164,10 @@ def _scores_section(reader: RunReader) -> Iterator[str]:
             for one in standings
         ),
     )
-    yield "<p><small>Agreement is tau with the sign that a good predictor has positive.</small></p>"
+    yield (
+        "<p><small>Agreement is tau with the sign that a good predictor has positive. Its "
+        "interval is of one score at a time: the best of many is partly luck.</small></p>"
+    )
 
 
 def _candidates_section(run: RunAnalysis, reader: RunReader) -> Iterator[str]:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis import RunAnalysis
-from engine.findings import ceiling_of
+from engine.findings import ceiling_of, renamed_tau_of
 from engine.statistics import (
     AdjustedTau,
     AnomalyInterval,
     NoiseCeiling,
     OracleRegret,
+    RenamedTau,
     TauInterval,
     TopOverlap,
     Verdict,
@@ -44,6 +45,7 @@ class Findings:
         overlap: How many of the ten lowest scores are among the ten best accuracies.
         ceiling: What repeats say about the largest tau a score can reach.
         adjusted: Tau for accuracy read against that.
+        renamed: Tau for accuracy beside those of randomly renamed filters.
     """
 
     by_accuracy: TauInterval
@@ -54,6 +56,7 @@ class Findings:
     overlap: TopOverlap
     ceiling: NoiseCeiling
     adjusted: AdjustedTau
+    renamed: RenamedTau
 
 
 def find(run: RunAnalysis, rows: NDArray[np.void]) -> Findings:
@@ -78,6 +81,7 @@ def find(run: RunAnalysis, rows: NDArray[np.void]) -> Findings:
         overlap=top_overlap(run.score, run.accuracy, TOP),
         ceiling=ceiling,
         adjusted=against_ceiling(by_accuracy.tau, ceiling),
+        renamed=renamed_tau_of(run.facts, run.candidates, run.score, run.accuracy),
     )
 
 
@@ -93,6 +97,13 @@ def number_lines(run: RunAnalysis, found: Findings) -> Iterator[tuple[str, str]]
             f"Kendall's tau, {name}",
             f"{signed(live.tau)} (n {live.n:,}, p {p_text(p)}); 95 % {interval(bootstrap)} "
             f"by bootstrap, {interval(live)} by projection",
+        )
+    if np.isfinite(found.renamed.p):
+        yield (
+            "p, filters renamed",
+            f"{p_text(found.renamed.p)} for accuracy: in so many of {found.renamed.renamings:,} "
+            "random renamings of the filters tau is as far from 0. The p above takes candidates "
+            "that share filters for independent",
         )
     yield (
         "Spearman, Pearson",

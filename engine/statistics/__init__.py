@@ -29,6 +29,7 @@ from engine.statistics.published import (
     published_interval,
     read_published,
 )
+from engine.statistics.renaming import RenamedTau, renamed_tau
 from engine.statistics.repeats import mean_over_repeats
 from engine.statistics.running import RunningTau, running_grid, running_tau
 from engine.statistics.summary import OracleStatistics, summarise
@@ -46,6 +47,7 @@ __all__ = [
     "OracleStatistics",
     "PublishedComparison",
     "PublishedPanel",
+    "RenamedTau",
     "RunningTau",
     "TauDifference",
     "TauInterval",
@@ -69,6 +71,7 @@ __all__ = [
     "pearson",
     "published_interval",
     "read_published",
+    "renamed_tau",
     "running_grid",
     "running_tau",
     "spearman",

@@ -93,13 +93,19 @@ def standard_error(counts: PairCounts) -> float:
     n = len(counts.balance)
     # The jackknife's scale (Arvesen 1969): a little wider than the plug-in, better at small n.
     projected = 4 * float(np.var(influence(counts), ddof=1)) / n * ((n - 1) / (n - 2)) ** 2
+    return float(np.sqrt(max(projected, least_variance(counts))))
+
+
+def least_variance(counts: PairCounts) -> float:
+    """The variance of tau-b that single pairs alone cause, whatever the projection; at least 0."""
+    n = len(counts.balance)
     a, b, c = _rates(counts)
     d = float(counts.untied_both.mean()) / (n - 1)
     tau = a / np.sqrt(b * c)
     # Second moment of one pair's term; the cross products of signs reduce to a and d.
     pair = d / (b * c) * (1 + tau**2 / 2) + tau**2 / 4 * (1 / b + 1 / c)
     pair -= tau / np.sqrt(b * c) * (a / b + a / c)
-    return float(np.sqrt(max(projected, 2 * pair / (n * (n - 1)), 0.0)))
+    return max(float(2 * pair / (n * (n - 1))), 0.0)
 
 
 def bootstrap_tau(
@@ -108,7 +114,8 @@ def bootstrap_tau(
     """The percentile bootstrap interval of tau-b for the final report (Efron 1979).
 
     Candidates are drawn with replacement; a candidate drawn twice is tied with itself.
-    O(n log n) per resample, memory bounded whatever n.
+    O(n log n) per resample, memory bounded whatever n. Where all pairs agree every resample does,
+    and the exact interval of `tau_interval` takes its place.
 
     Args:
         x: float[n].
@@ -121,15 +128,15 @@ def bootstrap_tau(
     if not pairs.usable:
         return TauInterval(NAN, NAN, NAN, level, pairs.n, pairs.note)
     order = PairOrder(pairs.x, pairs.y)
+    counts = order.counts()
+    if abs(counts.tau) > 1 - 1e-12:
+        return tau_interval(x, y, level)
     taus = np.concatenate([order.resampled_tau(w) for w in draw_weights(pairs.n, resamples, seed)])
     defined = taus[np.isfinite(taus)]
     note = f"{resamples - len(defined)} constant resamples left out"
     note = note if len(defined) < resamples else ""
     lower, upper = percentile_ends(defined, level)
-    tau = order.counts().tau
-    if abs(tau) > 1 - 1e-12:
-        note = join_notes((note, "all pairs agree: resampling cannot show any spread"))
-    return TauInterval(tau, lower, upper, level, pairs.n, join_notes((pairs.note, note)))
+    return TauInterval(counts.tau, lower, upper, level, pairs.n, join_notes((pairs.note, note)))
 
 
 def draw_weights(n: int, resamples: int, seed: int) -> Iterator[FloatArray]:

@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from engine.statistics.concordance import PairCounts, PairOrder
-from engine.statistics.intervals import influence
+from engine.statistics.intervals import (
+    SMALL_SAMPLE,
+    influence,
+    interval_from_counts,
+    least_variance,
+)
 from engine.statistics.pairs import MINIMUM_CANDIDATES, FloatArray, is_constant, join_notes
 
 NAN = float("nan")
@@ -122,8 +127,15 @@ def noise_ceiling(outcomes: ArrayLike, level: float = 0.95) -> NoiseCeiling:
         PairOrder(kept[:, i], kept[:, j]).counts() for i, j in combinations(range(repeats), 2)
     ]
     tau = float(np.mean([c.tau for c in counts]))
-    half = float(stats.norm.ppf(0.5 + level / 2)) * _standard_error(counts)
-    lower, upper = max(tau - half, -1.0), min(tau + half, 1.0)
+    if all(abs(c.tau) > 1 - 1e-12 for c in counts) and abs(tau) > 1 - 1e-12:
+        # No spread to be seen; the exact interval of one pair of repeats is wide, and honest.
+        _, lower, upper, few = interval_from_counts(counts[0], level)
+        note = join_notes((note, few))
+    else:
+        half = float(stats.norm.ppf(0.5 + level / 2)) * _standard_error(counts)
+        lower, upper = max(tau - half, -1.0), min(tau + half, 1.0)
+        few = f"fewer than {SMALL_SAMPLE} candidates: a rough interval" if n < SMALL_SAMPLE else ""
+        note = join_notes((note, few))
     if lower <= 0:
         note = join_notes((note, "repeats may agree no better than chance"))
     return NoiseCeiling(
@@ -172,6 +184,9 @@ def _trouble(kept: FloatArray) -> str:
 
 def _standard_error(counts: list[PairCounts]) -> float:
     # Pairs of repeats share candidates: average the projections first, then take the variance.
+    # What single pairs cause is theirs alone, and falls with the number of averaged taus.
     projection = np.mean([influence(c) for c in counts], axis=0)
     n = len(projection)
-    return float(np.sqrt(4 * np.var(projection, ddof=1) / n)) * (n - 1) / (n - 2)
+    projected = 4 * float(np.var(projection, ddof=1)) / n * ((n - 1) / (n - 2)) ** 2
+    least = float(np.mean([least_variance(c) for c in counts])) / len(counts)
+    return float(np.sqrt(max(projected, least)))

@@ -16,6 +16,7 @@ class OracleStatistics:
 
     Attributes:
         n: candidates with a finite score and accuracy.
+        n_loss: candidates with a finite score and loss.
         kendall_tau_acc: tau-b of score and accuracy; negative where a low score is a good sign.
         kendall_p_acc: its two-sided p-value.
         kendall_tau_loss: tau-b of score and loss; positive where a low score is a good sign.
@@ -30,6 +31,7 @@ class OracleStatistics:
     """
 
     n: int
+    n_loss: int
     kendall_tau_acc: float
     kendall_p_acc: float
     kendall_tau_loss: float
@@ -64,6 +66,7 @@ def summarise(score: ArrayLike, accuracy: ArrayLike, loss: ArrayLike) -> OracleS
     loss_regret = oracle_regret(score, loss, higher_is_better=False)
     return OracleStatistics(
         n=by_accuracy.n,
+        n_loss=by_loss.n,
         kendall_tau_acc=by_accuracy.value,
         kendall_p_acc=by_accuracy.p,
         kendall_tau_loss=by_loss.value,

@@ -54,7 +54,10 @@ def _search(bench: Bench, writer: RunWriter, session: Session) -> list[dict[str,
             return bench.score(some, lambda done: session.checkpoint()).loss
 
         found: Found
-        if method == "greedy":
+        if method == "l1":
+            choice: Pruned = tuple(tuple(layer) for layer in bench.l1_choice())
+            found = Found(((choice, float(losses([choice])[0])),), 1)
+        elif method == "greedy":
             found = greedy_removal(space.filters, space.pruned, losses, spec.seed)
         else:
             found = swap_search(space.filters, space[best], losses, spec.seed)

@@ -30,15 +30,19 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
     Where a panel studied the same, its tau stands beside ours with the interval that its n
     allows; `yes` under DIFFERS means that the two intervals have no value in common. Runs that
-    differ in the wiring alone are paired.
+    differ in the wiring alone are paired, and those that differ in the retraining alone, one of
+    them in fewer epochs.
     """
+    from engine.budgets import budget_pairs, budget_record
     from engine.comparison import comparison_record, wiring_pairs, wiring_record
 
     analyses = analyse_all(runs)
     pairs = wiring_pairs(analyses)
+    budgets = [budget_record(pair) for pair in budget_pairs(analyses)]
     records = [comparison_record(run) for run in analyses]
     if as_json:
-        print_json({"runs": records, "wirings": [wiring_record(pair) for pair in pairs]})
+        wirings = [wiring_record(pair) for pair in pairs]
+        print_json({"runs": records, "wirings": wirings, "budgets": budgets})
         return
     print_table(
         ("RUN", "N", "TAU", "95 %", "P", "ANOMALIES", "PAPER", "95 %", "ANOMALIES", "DIFFERS"),
@@ -54,6 +58,8 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     by_id = {record["id"]: record for record in records}
     for pair in pairs:
         _print_pair(pair, by_id[pair.correct.id], by_id[pair.released.id])
+    for budget in budgets:
+        _print_budget(budget)
 
 
 def analyse_all(runs: tuple[str, ...]) -> list[RunAnalysis]:
@@ -115,4 +121,17 @@ def _print_pair(pair: WiringPair, correct: Mapping[str, Any], released: Mapping[
         f"  tau released minus correct {signed(found.difference)}, 95 % "
         f"{signed(found.lower, 2)} to {signed(found.upper, 2)} "
         f"(bootstrap over {found.n:,} shared candidates{'; ' * bool(found.note)}{found.note})"
+    )
+
+
+def _print_budget(pair: Mapping[str, Any]) -> None:
+    print_line("")
+    print_line(f"{pair['study']}: {pair['short']} beside {pair['full']}")
+    tau, note = signed(pair["kendall_tau_acc"]), pair["note"]
+    print_line(
+        f"  tau of test accuracy after {pair['short_epochs']:,} and after "
+        f"{pair['full_epochs']:,} epochs {tau}, 95 % "
+        f"{interval(pair['tau_acc_lower'], pair['tau_acc_upper'])} "
+        f"(p {p_value(pair['kendall_p_acc'])}, {pair['n_shared']:,} shared candidates"
+        f"{'; ' * bool(note)}{note})"
     )

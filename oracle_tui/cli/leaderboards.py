@@ -75,7 +75,8 @@ def leaderboard(runs: tuple[str, ...], outcome: str, as_json: bool) -> None:
         _print_overall(over_runs(boards))
         print_line("")
     print_line(
-        "agreement: tau with the sign that a good predictor has positive; 95 % interval, pointwise"
+        "agreement: tau with the sign that a good predictor has positive; 95 % interval, pointwise "
+        "and of one score at a time: the best of many is partly luck"
     )
 
 

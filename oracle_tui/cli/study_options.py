@@ -102,8 +102,9 @@ _STUDY: Sequence[Callable[[Any], Any]] = (
         group=_STUDIED,
         metavar="S[,S]|none",
         shell_complete=completing.entry("search"),
-        help="Look for a lower loss than the sample's best by greedy, swap or, for single "
-        "weights, l1; each adds its pick as a candidate.  [default: none; l1 for weights]",
+        help="Look for a lower loss than the sample's best by greedy or swap, or add what L1-norm "
+        "pruning chooses by l1; each adds its pick as a candidate.  [default: none; l1 for "
+        "weights]",
     ),
     option(
         "--seed",

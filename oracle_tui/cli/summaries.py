@@ -141,6 +141,15 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
     if findings["tau_acc_bootstrap_lower"] is not None:
         report = _range(findings, "tau_acc_bootstrap_lower", "tau_acc_bootstrap_upper")
         facts[0] = ("interval", f"{facts[0][1]}; {report} bootstrap")
+    if findings["renamed_p_acc"] is not None:
+        facts.append(
+            (
+                "p, renamed",
+                f"{p_value(findings['renamed_p_acc'])}: in so many of {findings['renamings']:,} "
+                "random renamings of the filters tau accuracy is as far from 0; the p above takes "
+                "candidates that share filters for independent",
+            )
+        )
     if findings["oracle_rank_acc"] is not None:
         facts.append(
             (
@@ -148,6 +157,15 @@ def findings_lines(findings: Mapping[str, Any]) -> list[str]:
                 f"{plain(findings['oracle_regret_acc'])} of accuracy, the oracle's rank is "
                 f"{findings['oracle_rank_acc']:,}; of the best {findings['top_k']} by score "
                 f"{findings['top_shared']} are among the best {findings['top_k']}",
+            )
+        )
+    if findings["l1_candidate"] is not None:
+        facts.append(
+            (
+                "L1's choice",
+                f"candidate {findings['l1_candidate']}, pruned train loss "
+                f"{plain(findings['l1_pruned_train_loss'])}, test accuracy "
+                f"{plain(findings['l1_test_acc'])}, rank {findings['l1_rank_acc'] or DASH}",
             )
         )
     facts.append(("noise", _noise(findings)))
@@ -213,7 +231,8 @@ def worker_lines(run: Path) -> list[str]:
 
 def _correlation(summary: Mapping[str, Any], outcome: str) -> str:
     tau, p = summary[f"kendall_tau_{outcome}"], summary[f"kendall_p_{outcome}"]
-    return f"{signed(tau)} (n {summary['n']:,}, p {p_value(p)})"
+    n = summary["n_loss" if outcome == "loss" else "n"]
+    return f"{signed(tau)} (n {n:,}, p {p_value(p)})"
 
 
 def _candidate(summary: Mapping[str, Any], name: str) -> str:

@@ -22,7 +22,7 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
         _line("  p", p_value(numbers.p)),
     ]
     if numbers.other and not short:
-        value = f"{signed(numbers.tau_other)}  n={numbers.n:,}"
+        value = f"{signed(numbers.tau_other)}  n={numbers.n_other:,}"
         lines.append(_line(f"tau {_kind(numbers.other)}", value))
         lines.append(_line("  p", p_value(numbers.p_other)))
     lines.append(_line("anomaly", _anomaly(view)))

@@ -9,13 +9,19 @@ import pytest
 from scipy.stats import kendalltau
 from textual.widgets import OptionList, Static
 
+from engine.folders import shipped_folder
+from engine.store.layout import empty_rows
+from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
+from oracle_tui.deeper import agreement_of
 from oracle_tui.machine import gpu_words
 from oracle_tui.plots.box import Box, box_marks
 from oracle_tui.plots.frame import LEFT
 from oracle_tui.plots.scatter import ScatterPlot
 from oracle_tui.plots.series import SeriesPlot
 from oracle_tui.plots.ticks import label, log_ticks, own_step
+from oracle_tui.view_parts import Finished, finishing_order
+from oracle_tui.views import Axes
 from oracle_tui.widgets.candidates import CandidateTable
 from oracle_tui.widgets.intervals import interval_line
 from tests.app.conftest import MakeRun
@@ -141,6 +147,31 @@ async def test_the_noise_ceiling_is_in_words_and_in_the_plot(
         line = screen.query_one("#line-plot")
         assert "3 repeats agree at tau" in str(words.content)
         assert line.data.ceiling is not None  # type: ignore[attr-defined]
+
+
+def test_the_last_epoch_agrees_with_itself_though_curves_are_float32() -> None:
+    # 5,000 digits: many mean accuracies are equal, and must be so in float32, too.
+    with RunReader(shipped_folder() / "runs" / "lenet5-mini-mnist-5k-conv1-0.5.h5") as run:
+        axes = Axes(outcome="last_test_acc")
+        done = Finished(0, axes, run.config, run.rows, None)
+        found = agreement_of(run.rows, run.curves(), done)
+    assert found.line.y[-1] == pytest.approx(1.0, abs=1e-12)
+    assert "; |tau| is 44 % of it" in found.ceiling_words
+
+
+def test_candidates_that_end_together_follow_each_other_as_if_drawn() -> None:
+    rows = empty_rows(252, ("pruned_train_loss",))
+    rows["candidate"] = candidates = np.arange(252)
+    rows["finished_at"] = 7.0  # one pack on a GPU
+    order = finishing_order(rows, candidates)
+    assert sorted(order) == list(range(252))
+    # By number, the first half of all 5 of 10 filters are the candidates that lose filter 0.
+    assert 40 < (candidates[order[:126]] < 126).sum() < 86
+    # More candidates later do not change who came before whom.
+    fewer = finishing_order(rows[:100], candidates[:100])
+    assert [c for c in order if c < 100] == list(fewer)
+    rows["finished_at"][3] = 6.0
+    assert finishing_order(rows, candidates)[0] == 3
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3.0, 2.0), (-0.2, 0.3), (0.0, 0.05), (4.0, 9.0)])

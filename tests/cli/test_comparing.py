@@ -109,6 +109,22 @@ def test_runs_that_differ_in_the_wiring_alone_are_paired(oracle_tui, make_run):
     assert "40 shared candidates" in text
 
 
+def test_a_short_retraining_is_told_beside_the_long_one(oracle_tui, make_run):
+    # The paper's 10 % budget. Candidate 3 is the best of both; 40 have finished the long one.
+    full = make_run({"epochs": "10"}, finished=40, status="stopped")
+    short, other = make_run({"epochs": "1"}), make_run({"epochs": "1", "seed": "3"})
+    answer = oracle_tui("compare", full.name, short.name, other.name, "--json").json
+    (pair,) = answer["budgets"]
+    assert (pair["short"], pair["full"]) == (short.name, full.name)
+    assert (pair["short_epochs"], pair["full_epochs"], pair["n_shared"]) == (1, 10, 40)
+    assert pair["kendall_tau_acc"] == pytest.approx(1.0)
+    assert pair["tau_acc_lower"] < pair["tau_acc_upper"] == 1
+    assert "5 candidates are on one schedule only" in pair["note"]
+    text = oracle_tui("compare", short.name, full.name).out
+    assert "tau of test accuracy after 1 and after 10 epochs +1.000" in text
+    assert oracle_tui("compare", short.name, other.name, "--json").json["budgets"] == []
+
+
 def test_a_run_without_results_is_compared_too(oracle_tui, make_run):
     run = make_run({"dataset": "mnist"}, finished=0, status="stopped")
     (found,) = oracle_tui("compare", run.name, "--json").json["runs"]

@@ -169,6 +169,8 @@ def test_a_report_of_one_run(oracle_tui, make_run, tmp_path):
         "Oracle pruning holds here",
         f"{shown['kendall_tau_acc']:+.3f} (n 45",
         "by bootstrap",
+        "p, filters renamed",
+        "share filters",
         "repeats agree with tau +1.000",
         "0.0500 of accuracy below the best; the oracle is number 2 of 45",
         "conv102_lr2",

@@ -16,7 +16,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from engine.entries import read_entries
-from engine.findings import search_findings
+from engine.findings import findings_of, search_findings
 from engine.own_scores import read_criterion
 from engine.store.reader import RunReader
 from engine.store.requests import send_request
@@ -277,6 +277,23 @@ def test_searches_add_their_picks_as_candidates_after_the_sample(make_run: MakeR
     means = rows.groupby("candidate")["best_test_acc"].mean()
     assert told[0]["test_acc"] == pytest.approx(means[12])
     assert told[0]["rank"] == 1 + (means.round(12) > means.round(12)[12]).sum()
+
+
+def test_l1s_choice_joins_a_sample_that_lacks_it(make_run: MakeRun) -> None:
+    run = make_run(ratio="0.5", candidates="5", repeats="1", epochs="1", search="l1")
+    work_through(run)
+    reader = RunReader(run)
+    wanted = reader.config["l1_pruned"]
+    sample = [reader.pruned(candidate) for candidate in range(5)]
+    assert wanted not in sample  # else another candidate would have joined
+    assert reader.pruned(5) == wanted
+    found = findings_of(reader.config, "done", reader.rows)
+    row = reader.rows[5]
+    assert (found["l1_candidate"], found["top_k"]) == (5, 5)
+    assert found["l1_pruned_train_loss"] == pytest.approx(float(row["pruned_train_loss"]))
+    assert found["l1_test_acc"] == pytest.approx(float(row["best_test_acc"]))
+    ahead = (reader.rows["best_test_acc"] > row["best_test_acc"]).sum()
+    assert found["l1_rank_acc"] == 1 + ahead
 
 
 @pytest.mark.slow

@@ -10,11 +10,13 @@ from engine.control import run_config
 from engine.entries import read_entries
 from engine.errors import UsageError
 from engine.findings import ceiling_of, findings_of, search_findings
+from engine.folders import shipped_folder
 from engine.leaderboard import leaderboard, over_runs, score_of, standing
 from engine.presets import QUICK
 from engine.scores import SCORES
 from engine.statistics.noise import r_to_tau
 from engine.store.layout import RowStatus, empty_rows
+from engine.store.reader import RunReader
 from oracle_tui.cli.summaries import findings_lines
 
 # Pearson's r of each score with the candidates' true value; accuracy-like ones have it positive.
@@ -182,6 +184,43 @@ def test_findings_are_plain_values_and_the_bootstrap_waits_for_the_end():
     assert done["anomaly_acc_lowest"] <= done["anomaly_acc_highest"]
     for value in done.values():
         assert value is None or type(value) in (str, int, float, bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "p"),
+    [
+        ("lenet5-mini-fashion-mnist-conv1-0.2-correct", 0.09),
+        ("lenet5-mini-fashion-mnist-conv1-0.2-released", 0.0005),
+        ("narrow-resnet20-fashion-5k-0.5-correct", None),
+    ],
+)
+def test_filters_are_renamed_where_every_candidate_was_studied(name, p):
+    with RunReader(shipped_folder() / "runs" / f"{name}.h5") as run:
+        found = findings_of(run.config, run.status, run.rows)
+        running = findings_of(run.config, "running", run.rows)
+    said = [line for line in findings_lines({**found, "search": []}) if "share filters" in line]
+    if p is None:  # 60 of 10^44 candidates
+        assert found["renamed_p_acc"] is None
+        assert said == []
+    else:
+        # scipy's p of these 45 candidates is .005 and 2e-13.
+        assert found["renamed_p_acc"] == pytest.approx(p, abs=0.02)
+        assert len(said) == 1
+    assert running["renamed_p_acc"] is None
+
+
+def test_l1s_choice_is_told_where_it_was_studied():
+    path = shipped_folder() / "runs" / "lenet5-mini-fashion-mnist-conv1-0.2-correct.h5"
+    with RunReader(path) as run:
+        found = findings_of(run.config, run.status, run.rows)
+        mine = run.rows[run.rows["candidate"] == found["l1_candidate"]]
+        assert run.pruned(found["l1_candidate"]) == run.config["l1_pruned"]
+        assert found["l1_test_acc"] == pytest.approx(mine["best_test_acc"].mean())
+        assert found["l1_pruned_train_loss"] == pytest.approx(mine["pruned_train_loss"].mean())
+        assert (
+            findings_of({**run.config, "l1_pruned": "?"}, "done", run.rows)["l1_rank_acc"] is None
+        )
+    assert 1 <= found["l1_rank_acc"] <= 45
 
 
 def test_findings_of_nothing_say_so():

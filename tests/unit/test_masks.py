@@ -139,7 +139,6 @@ def test_a_study_of_single_weights() -> None:
         ({"ratio": ".9999"}, "ratio", "all 250 weights of conv1"),
         ({"candidates": "all"}, "candidates", "sample some of them"),
         ({"search": "greedy"}, "search", "greedy is not for weights"),
-        ({"granularity": "filters", "ratio": ".5", "search": "l1"}, "search", "not for filters"),
         ({"scores": "fpgm"}, "scores", "fpgm is not for single weights: it compares filters"),
         ({"scores": "l2"}, "scores", "is its l1"),
         ({"scores": "taylor"}, "scores", "is its snip"),

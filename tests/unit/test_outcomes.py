@@ -41,6 +41,16 @@ def test_a_diverged_retraining_keeps_what_it_reached() -> None:
     assert np.isnan(found["last_test_loss"]).tolist() == [True, False]
 
 
+def test_what_a_diverged_network_answers_is_no_accuracy() -> None:
+    # Every image is of the first class to a network of NaNs: a tenth is right, of ten classes.
+    curves = np.stack([curve([0.1, 0.1], [np.nan, np.nan]), curve([0.05, 0.1], [2, np.nan])])
+    found = outcomes_of(curves)
+    assert np.isnan(found["best_test_acc"]).tolist() == [True, False]
+    assert (found["best_test_acc"][1], found["best_epoch"][1]) == (0.05, 1)
+    for name in ("last_test_acc", "last5_test_acc", "last_test_loss"):
+        assert np.isnan(found[name]).all()
+
+
 @pytest.mark.parametrize("epochs", [1, 3, 8])
 def test_agrees_with_a_plain_loop(epochs: int) -> None:
     curves = np.random.default_rng(epochs).random((20, epochs, 4))

@@ -84,6 +84,30 @@ def test_bootstrap_coverage_over_sizes_and_strengths(n, r, record_property):
     assert coverage == pytest.approx(NOMINAL, abs=allowed(300, 0.02))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 60, 252])
+@pytest.mark.parametrize("shape", ["12 levels", "5 levels", "clusters", "wedge"])
+def test_live_coverage_of_other_shapes(shape, n):
+    def drawn(rng, size):
+        x, y = rng.normal(size=(2, size))
+        near = -0.45 * x + 0.89 * y
+        if shape == "clusters":
+            apart = 6 * (rng.random(size) < 0.5)
+            return x + apart, near - apart
+        if shape == "wedge":  # noise grows with the score
+            x = rng.random(size)
+            return x, -x + 0.7 * x * y
+        step = 0.5 if shape == "12 levels" else 1.0
+        return x, np.round(near / step) * step
+
+    rng = np.random.default_rng(9)
+    truth = np.mean([stats.kendalltau(*drawn(rng, 20_000)).statistic for _ in range(8)])
+    found = [tau_interval(*drawn(rng, n)) for _ in range(1_500)]
+    observed = np.mean([one.lower <= truth <= one.upper for one in found])
+    print(f"{shape}, n={n}, tau {truth:+.2f}: nominal 0.95, observed {observed:.3f}")
+    assert observed == pytest.approx(0.95, abs=0.05 if n == 20 else 0.025)
+
+
 def test_standard_error_is_the_spread_of_tau_under_ties():
     rng = np.random.default_rng(3)
     taus, errors = [], []
@@ -134,6 +158,13 @@ def test_perfect_agreement_keeps_an_honest_width(sign):
     assert sorted(abs(v) for v in (found.lower, found.upper)) == pytest.approx([abs(weakest), 1.0])
     assert found.tau == sign
     assert "all pairs agree" in found.note
+
+
+def test_a_bootstrap_of_perfect_agreement_is_no_surer_than_the_live_interval():
+    x = np.arange(6.0)
+    found = bootstrap_tau(x, -x)
+    assert found == tau_interval(x, -x)
+    assert found.upper > 0  # else six candidates would make a verdict
 
 
 def test_repeating_tied_values_does_not_narrow_a_perfect_interval():

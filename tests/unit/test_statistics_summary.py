@@ -27,6 +27,7 @@ def test_summary_is_what_scipy_gives_on_the_same_columns():
     oracle = int(score.argmin())
     expected = {
         "n": 252,
+        "n_loss": 252,
         "kendall_tau_acc": by_accuracy.statistic,
         "kendall_p_acc": by_accuracy.pvalue,
         "kendall_tau_loss": by_loss.statistic,
@@ -51,7 +52,7 @@ def test_diverged_candidates_leave_the_statistics_and_are_named():
     loss[5 if oracle != 5 else 6] = nan
     found = summarise(score, accuracy, loss)
     keep = np.isfinite(accuracy)
-    assert found.n == 251
+    assert (found.n, found.n_loss) == (251, 250)
     assert found.kendall_tau_acc == pytest.approx(
         stats.kendalltau(score[keep], accuracy[keep]).statistic, abs=1e-12
     )
