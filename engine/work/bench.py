@@ -27,11 +27,12 @@ from engine.work.needs import require_room, room_for_data
 from engine.work.packs import (
     Evaluation,
     Pack,
+    compiles,
     fused_trouble,
     make_pack,
-    pack_kind,
     possible_kinds,
     quickest_kind,
+    warm_up,
 )
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import masked_scores, pruned_scores
@@ -198,7 +199,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
     require_memory(spec, data, device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)
-    if pack_kind(spec.model_info, {}, data, spec.precision) == "fused":
+    if compiles(spec.model_info, data, spec.precision):
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
@@ -240,9 +241,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
 
 
 def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Session) -> None:
-    """Compiles the fused kernel, or loads it from an earlier time, as a stage of its own."""
-    from engine.work.packs.fused import warm_up
-
+    """Compiles kernels, or loads them from an earlier time, as a stage of its own."""
     session.stage("compiling", 0, "parts")
 
     def compiled(done: int, total: int) -> None:
@@ -250,7 +249,7 @@ def _compile(spec: StudySpec, data: ImageData, writer: RunWriter, session: Sessi
         session.checkpoint()
 
     began = time.monotonic()
-    warm_up(spec.model_info, spec.kept, data.classes, compiled)
+    warm_up(spec.model_info, spec.kept, data, compiled)
     writer.log(f"kernels ready after {time.monotonic() - began:.1f} s")
 
 

@@ -25,12 +25,14 @@ from engine.estimate import multiply_adds
 from engine.folders import cache_folder, ensure_private
 from engine.seeds import derive_seed
 from engine.spec import StudySpec
+from engine.work import cpu_layers
 from engine.work.augment import pretrain_draws
 from engine.work.batches import pretrain_order
 from engine.work.datasets import ImageData
 from engine.work.mixing import pretrain_mixes
 from engine.work.models import build_model, family_of
 from engine.work.packs import Pack, make_pack, network_of
+from engine.work.packs.solo import has_own_layers
 from engine.work.tensor_files import load_tensors, save_tensors
 from engine.work.weights import given_state
 
@@ -180,6 +182,8 @@ def base_key(spec: StudySpec, data: ImageData) -> str:
         "seed": spec.seed,
         "device": device,
     }
+    if has_own_layers(spec.model_info, data.train_images.device, spec.precision):
+        determines["cpu_layers"] = cpu_layers.VERSION
     if spec.model_info.digest:
         determines["model_file"] = spec.model_info.digest
     if spec.precision != "float32":
@@ -187,7 +191,7 @@ def base_key(spec: StudySpec, data: ImageData) -> str:
     if spec.weights is not None:
         determines["weights"] = spec.weights.digest or spec.weights.source
     if not spec.pretrains:
-        for unused in ("recipe", "seed", "precision"):
+        for unused in ("recipe", "seed", "precision", "cpu_layers"):
             determines.pop(unused, None)
     text = json.dumps(determines, sort_keys=True)
     return f"{spec.model}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"

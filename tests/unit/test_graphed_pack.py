@@ -16,7 +16,7 @@ from engine.work.datasets import ImageData, load_dataset
 from engine.work.describe import describe_model
 from engine.work.mixing import batch_mixes
 from engine.work.models import build_model, slice_plan
-from engine.work.packs import Pack, make_pack
+from engine.work.packs import Pack, make_pack, solo
 from engine.work.packs.graphed import recordable
 from engine.work.packs.recording import first_cause
 from engine.work.surgery import candidate_states
@@ -48,6 +48,15 @@ def _data(size: int) -> ImageData:
         test_images=whole.test_images[:100],
         test_labels=whole.test_labels[:100],
     )
+
+
+@pytest.fixture(autouse=True)
+def layers_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks alone are trained by torch's layers, too: other rounding turns a ReLU now and then.
+
+    On a CPU, that is. What layers of our own compute is compared with float64 elsewhere.
+    """
+    monkeypatch.setattr(solo, "has_own_layers", lambda *told: False)
 
 
 @pytest.fixture(scope="module")

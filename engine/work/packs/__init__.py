@@ -2,6 +2,7 @@
 
 from engine.work.packs.base import MOMENTUM, Evaluation, Pack, network_of
 from engine.work.packs.choose import (
+    compiles,
     fused_trouble,
     make_pack,
     pack_kind,
@@ -14,6 +15,7 @@ __all__ = [
     "MOMENTUM",
     "Evaluation",
     "Pack",
+    "compiles",
     "fused_trouble",
     "make_pack",
     "network_of",

@@ -14,7 +14,7 @@ from engine.catalog import ModelInfo
 from engine.recipe import Recipe
 from engine.study_rules import ANSWERING
 from engine.tuning import Tuning
-from engine.work import tiny_cnn, tiny_cnn_gpu
+from engine.work import cpu_layers, tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
 from engine.work.mixing import seeded_mixes
@@ -22,7 +22,7 @@ from engine.work.models import build_model, network_of
 from engine.work.packs import fused
 from engine.work.packs.base import Pack
 from engine.work.packs.graphed import GraphedPack, recordable
-from engine.work.packs.solo import SoloPack
+from engine.work.packs.solo import OWN_CODE, SoloPack, has_own_layers
 from engine.work.packs.stacked import StackedPack
 from engine.work.packs.stepping import Masks
 from engine.work.packs.worth import Measured, quickest, worth_compiling
@@ -165,9 +165,9 @@ def graphed_supports(info: ModelInfo, data: ImageData) -> bool:
 def may_be_recorded(info: ModelInfo, classes: int) -> bool:
     """Tells whether a model's steps are the same whenever they are replayed.
 
-    The LeNets have kinds of their own; a person's own network may do anything in Python.
+    The LeNets have kinds of their own.
     """
-    if info.family in (*STACKED_FAMILIES, ANSWERING, "file", "installed"):
+    if info.family in (*STACKED_FAMILIES, *OWN_CODE, ANSWERING):
         return False
     return recordable(network_of(info, classes, {}))
 
@@ -284,6 +284,13 @@ def fused_trouble() -> str:
     return "" if usable else f"{reason} Until then studies on a CPU take about ten times as long."
 
 
+def compiles(info: ModelInfo, data: ImageData, precision: str) -> bool:
+    """Tells whether `warm_up` has something to compile for the packs of a study."""
+    if pack_kind(info, {}, data, precision) == "fused":
+        return True
+    return has_own_layers(info, data.train_images.device, precision)
+
+
 def warm_up(
     info: ModelInfo,
     kept: Mapping[str, int],
@@ -300,3 +307,5 @@ def warm_up(
     """
     if fused_supports(info, kept, data):
         fused.warm_up(info, kept, data.classes, progress)
+    elif has_own_layers(info, data.train_images.device, "float32"):
+        cpu_layers.warm_up(progress)
