@@ -15,23 +15,37 @@ from triton.compiler import ASTSource
 from engine.work.tiny_cnn_gpu import convolutions, head
 from engine.work.tiny_cnn_gpu.program import DEFAULT_TILES as TILES
 
-# Of LeNet5-Mini: three fully connected layers, and at most 16 filters and outputs.
+# Of LeNet5-Mini with five of conv1's filters: three fully connected layers of at most 16 outputs,
+# batches of 256.
 CONSTANTS = {
-    "FILTERS": 16,
-    "CHANNELS": 16,
+    "FILTERS": 5,
+    "CHANNELS": 5,
+    "ROOM": 256,
     "SLICE": TILES.slice,
     "DEPTH": TILES.depth,
     "LAYERS": 3,
     "WIDTH": 16,
 }
 BLOCKS = {
-    "conv1_forward": TILES.cells,
-    "conv2_forward": TILES.cells,
-    "conv2_input_gradient": TILES.cells,
-    "conv2_weight_gradient": TILES.positions,
-    "conv1_weight_gradient": TILES.positions,
+    "convolve": TILES.cells,
+    "input_gradient": TILES.cells,
+    "weight_gradient": TILES.lanes,
     "descend": TILES.parameters,
 }
+CONV1, CONV2 = {"SHARED": True, "SIDE": 32}, {"SHARED": False, "SIDE": 14}
+WARPS = {"weight_gradient": 1}
+KERNELS: list[tuple[Any, dict[str, Any]]] = [
+    (convolutions.gather, {}),
+    (convolutions.convolve, CONV1),
+    (convolutions.convolve, CONV2),
+    (head.head_forward, {"TRAINING": True}),
+    (head.head_forward, {"TRAINING": False}),
+    (head.head_backward, {}),
+    (convolutions.weight_gradient, CONV2),
+    (convolutions.input_gradient, {}),
+    (convolutions.weight_gradient, CONV1),
+    (head.descend, {}),
+]
 TYPES = {
     "order": "*i64",
     "labels": "*i64",
@@ -43,17 +57,14 @@ TYPES = {
     "hits": "*i32",
     "momentum": "fp32",
     "decay": "fp32",
-    **dict.fromkeys(("count", "room", "filters", "channels", "offset", "size", "slices"), "i32"),
+    **dict.fromkeys(("count", "span", "filters", "channels", "offset", "size", "slices"), "i32"),
 }
 
 
 def main() -> None:
     """Print the name of every kernel that compiled."""
     capability = int(sys.argv[1])
-    kernels = [(getattr(convolutions, name), {}) for name in BLOCKS if name != "descend"]
-    kernels += [(head.head_forward, {"TRAINING": training}) for training in (True, False)]
-    kernels += [(head.head_backward, {}), (head.descend, {})]
-    for kernel, more in kernels:
+    for kernel, more in KERNELS:
         known: dict[str, Any] = {**CONSTANTS, **more, "BLOCK": BLOCKS.get(kernel.__name__)}
         constants = {name: known[name] for name in kernel.arg_names if name.isupper()}
         signature = {
@@ -66,7 +77,9 @@ def main() -> None:
             constexprs={(kernel.arg_names.index(k),): v for k, v in constants.items()},
             attrs={},
         )
-        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+        options = {"num_warps": WARPS.get(kernel.__name__, 4)}
+        target = GPUTarget("cuda", capability, 32)
+        compiled = triton.compile(source, target=target, options=options)
         assert compiled.asm["cubin"]
         print(kernel.__name__)
 
