@@ -32,6 +32,7 @@ from engine.work.packs import (
     pack_kind,
     possible_kinds,
     quickest_kind,
+    triton_trouble,
 )
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import masked_scores, pruned_scores
@@ -202,6 +203,8 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
+    elif trouble := triton_trouble(spec.model_info, data):
+        writer.log(trouble)
     kind = _kind(spec, data, threads, writer, session, workers)
     session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 

@@ -30,6 +30,7 @@ from engine.work.surgery import candidate_states
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from engine.work.packs.triton_pack import TritonPack
+from engine.work.tiny_cnn_gpu import trouble
 from engine.work.tiny_cnn_gpu.program import DEFAULT_TILES, Tiles
 from tests.digits import strong_state
 
@@ -189,6 +190,27 @@ def test_what_the_kernels_take_on(data: ImageData) -> None:
     assert not triton_supports(find_model("lenet5"), {}, data)
     # Without a GPU nobody is offered them.
     assert "triton" not in possible_kinds(find_model("lenet5-mini"), {}, data)
+
+
+def test_a_machine_where_nothing_can_be_launched_is_told_by_trying() -> None:
+    assert trouble("cpu") == ""  # in the interpreter
+    program = (
+        "from engine.work.tiny_cnn_gpu import available, trouble\n"
+        "assert available() == (True, '')\n"
+        "print(trouble('cpu'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TRITON_INTERPRET": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    # Without the interpreter Triton asks for a GPU, which the CPU is not.
+    assert done.stdout.startswith("Triton cannot run kernels on this machine (")
+    assert "C compiler" in done.stdout
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from engine.work.packs.choose import (
     pack_kind,
     possible_kinds,
     quickest_kind,
+    triton_trouble,
     warm_up,
 )
 
@@ -20,5 +21,6 @@ __all__ = [
     "pack_kind",
     "possible_kinds",
     "quickest_kind",
+    "triton_trouble",
     "warm_up",
 ]
