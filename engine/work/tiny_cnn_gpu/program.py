@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -129,7 +131,20 @@ class Program:
         momentum: float,
         decay: float,
     ) -> None:
-        """Takes one SGD step of every network.
+        """Takes one SGD step of every network; for the arguments see `launches`."""
+        for launch in self.launches(images, labels, batch, rate, momentum, decay).values():
+            launch()
+
+    def launches(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        rate: Tensor,
+        momentum: float,
+        decay: float,
+    ) -> dict[str, Callable[[], None]]:
+        """Returns the launches of one SGD step of every network by name, in their order.
 
         Args:
             images: (N, 1, 32, 32) float32, contiguous.
@@ -139,51 +154,19 @@ class Program:
             momentum: Momentum of SGD.
             decay: Weight decay.
         """
-        count, shape, tiles = len(batch), self._architecture, self._tiles
-        slices = -(-count // tiles.slice)
-        self._convolve(images, batch)
-        self._head(batch, labels, self._no_losses, self._no_hits, training=True)
-        head.head_backward[(slices, self._size)](
-            self._maps2,
-            self.parameters,
-            self._layout,
-            self._values,
-            self._gradients2,
-            self._partials,
-            count,
-            shape.size,
-            ROOM=self.room,
-            LAYERS=self._layers,
-            WIDTH=self._width,
-            SLICE=tiles.slice,
-            DEPTH=tiles.depth,
-        )
-        self._weight_gradient(2, slices)
-        group, groups = _groups(shape.conv1)
-        blocks = -(-slices * tiles.slice * _SQUARES // tiles.cells)
-        convolutions.input_gradient[(blocks * groups, self._size)](
-            self._gradients2,
-            self._winners2,
-            self.parameters,
-            self._gradients1,
-            slices * tiles.slice,
-            *self._layers_of[2],
-            CHANNELS=group,
-            ROOM=self.room,
-            BLOCK=tiles.cells,
-        )
-        self._weight_gradient(1, slices)
-        head.descend[(-(-shape.size // tiles.parameters), self._size)](
-            self.parameters,
-            self.momenta,
-            self._partials,
-            rate,
-            momentum,
-            decay,
-            slices,
-            shape.size,
-            BLOCK=tiles.parameters,
-        )
+        slices = -(-len(batch) // self._tiles.slice)
+        losses, hits = self._no_losses, self._no_hits
+        return {
+            "pixels": partial(self._gather, images, batch),
+            "conv1": partial(self._convolve, 1, slices),
+            "conv2": partial(self._convolve, 2, slices),
+            "head": partial(self._head, batch, labels, losses, hits, training=True),
+            "head backward": partial(self._head_backward, len(batch)),
+            "conv2 weights": partial(self._weight_gradient, 2, slices),
+            "conv2 input": partial(self._input_gradient, slices),
+            "conv1 weights": partial(self._weight_gradient, 1, slices),
+            "descent": partial(self._descend, rate, momentum, decay, slices),
+        }
 
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Returns summed losses (K,) float64 and numbers of right answers (K,), on the CPU."""
@@ -193,39 +176,38 @@ class Program:
             count = -(-len(piece) // self._tiles.slice)
             losses = torch.empty(self._size, count, dtype=torch.float64, device=images.device)
             hits = torch.empty(self._size, count, dtype=torch.int32, device=images.device)
-            self._convolve(images, piece)
+            self._gather(images, piece)
+            self._convolve(1, count)
+            self._convolve(2, count)
             self._head(piece, labels, losses, hits, training=False)
             slices.append((losses, hits))
         # Added on the CPU, where the order of a row's sum cannot depend on how many rows there are.
         losses, hits = (torch.cat(parts, 1).cpu() for parts in zip(*slices, strict=True))
         return torch.stack([row.sum() for row in losses]), hits.sum(1)
 
-    def _convolve(self, images: Tensor, batch: Tensor) -> None:
+    def _gather(self, images: Tensor, batch: Tensor) -> None:
         tiles, count = self._tiles, len(batch)
-        slices = -(-count // tiles.slice)
-        convolutions.gather[(slices, _SIDES[1])](
+        convolutions.gather[(-(-count // tiles.slice), _SIDES[1])](
             images, batch, self._pixels, count, ROOM=self.room, SLICE=tiles.slice
         )
-        for layer, maps, pooled, winners in (
-            (1, self._pixels, self._maps1, self._winners1),
-            (2, self._maps1, self._maps2, self._winners2),
-        ):
-            span, told = slices * tiles.slice, self._layers_of[layer]
-            group, groups = _groups(told.filters)
-            blocks = -(-span * _CELLS[layer] // tiles.cells)
-            convolutions.convolve[(blocks * groups, self._size)](
-                maps,
-                self.parameters,
-                pooled,
-                winners,
-                span,
-                *told,
-                SHARED=layer == 1,
-                SIDE=_SIDES[layer],
-                FILTERS=group,
-                ROOM=self.room,
-                BLOCK=tiles.cells,
-            )
+
+    def _convolve(self, layer: int, slices: int) -> None:
+        span, told, first = slices * self._tiles.slice, self._layers_of[layer], layer == 1
+        group, groups = _groups(told.filters)
+        blocks = -(-span * _CELLS[layer] // self._tiles.cells)
+        convolutions.convolve[(blocks * groups, self._size)](
+            self._pixels if first else self._maps1,
+            self.parameters,
+            self._maps1 if first else self._maps2,
+            self._winners1 if first else self._winners2,
+            span,
+            *told,
+            SHARED=first,
+            SIDE=_SIDES[layer],
+            FILTERS=group,
+            ROOM=self.room,
+            BLOCK=self._tiles.cells,
+        )
 
     def _weight_gradient(self, layer: int, slices: int) -> None:
         told = self._layers_of[layer]
@@ -268,6 +250,54 @@ class Program:
             SLICE=self._tiles.slice,
             DEPTH=self._tiles.depth,
             TRAINING=training,
+        )
+
+    def _head_backward(self, count: int) -> None:
+        slices = -(-count // self._tiles.slice)
+        head.head_backward[(slices, self._size)](
+            self._maps2,
+            self.parameters,
+            self._layout,
+            self._values,
+            self._gradients2,
+            self._partials,
+            count,
+            self._architecture.size,
+            ROOM=self.room,
+            LAYERS=self._layers,
+            WIDTH=self._width,
+            SLICE=self._tiles.slice,
+            DEPTH=self._tiles.depth,
+        )
+
+    def _input_gradient(self, slices: int) -> None:
+        span = slices * self._tiles.slice
+        group, groups = _groups(self._architecture.conv1)
+        blocks = -(-span * _SQUARES // self._tiles.cells)
+        convolutions.input_gradient[(blocks * groups, self._size)](
+            self._gradients2,
+            self._winners2,
+            self.parameters,
+            self._gradients1,
+            span,
+            *self._layers_of[2],
+            CHANNELS=group,
+            ROOM=self.room,
+            BLOCK=self._tiles.cells,
+        )
+
+    def _descend(self, rate: Tensor, momentum: float, decay: float, slices: int) -> None:
+        size, block = self._architecture.size, self._tiles.parameters
+        head.descend[(-(-size // block), self._size)](
+            self.parameters,
+            self.momenta,
+            self._partials,
+            rate,
+            momentum,
+            decay,
+            slices,
+            size,
+            BLOCK=block,
         )
 
 
