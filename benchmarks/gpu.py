@@ -97,6 +97,8 @@ _BYTES_PER_PARAMETER = 4 * 4
 # finished before: one takes half a minute at most, or with compiling some three minutes.
 _SECONDS, _QUICK_SECONDS = 500.0, 150.0
 _ROW_SECONDS, _COMPILING_SECONDS = 40.0, 180.0
+# How many cells of maps a program of the Triton convolutions takes on; the first is what packs use.
+_CELLS = (256, 128, 512)
 # Evaluations of a pack that are timed; the first warms up.
 _EVALUATIONS = 3
 # The paper's LeNet part, from its protocol: (model, layers, ratio, candidates) with 3 repeats.
@@ -225,10 +227,12 @@ def measure(
             row["packs"][size] = {}
             fill(f"{kind}, K = {size}", row["packs"][size], work, latest)
         if kind == "triton" and row["agrees"] and device.type == "cuda":
-            size = sizes[0]
-            work = partial(_launches, case, size, data)
-            report["kernels"] = {"candidates": size}
-            fill(f"launches of a step, K = {size}", report["kernels"], work, latest)
+            # How much a program takes on changes no result, so other sizes are tried, too.
+            for cells in _CELLS[:1] if quick else _CELLS:
+                title = f"launches of a step, K = {sizes[0]}, {cells} cells a program"
+                report.setdefault("launches", {})[title] = {}
+                work = partial(_launches, case, sizes[0], cells, data)
+                fill(title, report["launches"][title], work, latest)
         if case.model.family == LENET.model.family:
             best = max(
                 (pack["epoch_rate"] for own in rows.values() for pack in own["packs"].values()
@@ -281,11 +285,13 @@ def _agreement(case: Case, kind: str, data: ImageData) -> dict[str, Any]:
     }
 
 
-def _launches(case: Case, size: int, data: ImageData) -> dict[str, Any]:
-    # Only where Triton can be used, which is not everywhere installed.
+def _launches(case: Case, size: int, cells: int, data: ImageData) -> dict[str, Any]:
+    # Triton is not installed everywhere.
     from benchmarks import triton_kernels
+    from engine.work.tiny_cnn_gpu.program import Tiles
 
-    return {"launches": triton_kernels.measure(_states(case, size), data, case.recipe)}
+    states, tiles = _states(case, size), Tiles(cells=cells)
+    return {"launches": triton_kernels.measure(states, data, case.recipe, tiles=tiles)}
 
 
 def _compare(

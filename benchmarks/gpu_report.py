@@ -8,7 +8,7 @@ from typing import Any
 
 def sound(report: Mapping[str, Any]) -> bool:
     """Whether nothing of a case disagreed or failed."""
-    parts = [report, report.get("kernels", {})]
+    parts = [report, *report.get("launches", {}).values()]
     for row in report.get("kinds", {}).values():
         parts += [row, *row["packs"].values()]
         if not row["agrees"] and "left_out" not in row:
@@ -31,12 +31,9 @@ def text(reports: Mapping[str, dict[str, Any]]) -> str:
             lines += [f"  {line(row)}"] if "error" in row or "left_out" in row else []
             for size, pack in row["packs"].items():
                 lines += _of_pack(size, pack, report)
-        if "kernels" in report:
-            kernels = report["kernels"]
-            lines.append(f"\nlaunches of a step of {kernels['candidates']} candidates, each alone")
-            lines += [_of_launch(row) for row in kernels.get("launches", [])] or [
-                f"  {line(kernels)}"
-            ]
+        for title, found in report.get("launches", {}).items():
+            lines.append(f"\n{title}, each by itself")
+            lines += [_of_launch(row) for row in found.get("launches", [])] or [f"  {line(found)}"]
         if "paper_lenet_hours" in report:
             hours = report["paper_lenet_hours"]
             lines.append(

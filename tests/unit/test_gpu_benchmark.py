@@ -98,7 +98,7 @@ def test_each_launch_of_a_step_is_measured_by_itself() -> None:
     assert len(found) == 9
     assert sum(row["share"] for row in found) == pytest.approx(1)
     assert all(row["gbytes_per_second"] > 0 for row in found)
-    report = {"kinds": {}, "kernels": {"candidates": 1, "launches": found}}
+    report = {"launches": {"launches of a step": {"launches": found}}}
     assert gpu_report.text({"small": report}).count("GFLOP/s") == 9
 
 
