@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [--quick] [--threads N | --gpu]`: ratios, spread, bar and aim."""
+"""`python -m benchmarks [--json] [--quick] [--threads N | --gpu [--out FILE]]`: paired ratios."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import gpu, resnet, tiny_cnn
 from benchmarks.images import FOLDER
@@ -37,9 +38,17 @@ def main() -> int:
         help="threads of both sides; 1 (the default) compares CPU time, more compare wall time",
     )
     parser.add_argument("--gpu", action="store_true", help="packs on the CUDA device instead")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="with --gpu, a JSON file that is rewritten after each row",
+    )
     options = parser.parse_args()
+    if options.out and not options.gpu:
+        parser.error("--out goes with --gpu; for the others use --json and redirect it")
     if options.gpu:
-        return gpu.run(options.json, options.quick)
+        return gpu.run(options.json, options.quick, options.out)
     results = {name: suite(options.quick, options.threads) for name, suite in SUITES.items()}
     if options.json:
         report = {

@@ -32,6 +32,7 @@ from engine.work.packs import (
     make_pack,
     possible_kinds,
     quickest_kind,
+    triton_trouble,
     warm_up,
 )
 from engine.work.pretraining import BaseNetwork, base_network
@@ -203,6 +204,8 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
+    elif trouble := triton_trouble(spec.model_info, data):
+        writer.log(trouble)
     kind = _kind(spec, data, threads, writer, session, workers)
     session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 

@@ -8,6 +8,7 @@ from engine.work.packs.choose import (
     pack_kind,
     possible_kinds,
     quickest_kind,
+    triton_trouble,
     warm_up,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "pack_kind",
     "possible_kinds",
     "quickest_kind",
+    "triton_trouble",
     "warm_up",
 ]

@@ -174,11 +174,19 @@ def may_be_recorded(info: ModelInfo, classes: int) -> bool:
 
 def triton_supports(info: ModelInfo, kept: Mapping[str, int], data: ImageData) -> bool:
     """Tells whether the Triton kernels can compute candidates of this shape on this data."""
-    if not tiny_cnn_gpu.available()[0]:
+    if tiny_cnn_gpu.trouble(str(data.train_images.device)):
         return False
     from engine.work.packs import triton_pack
 
     return triton_pack.supports(info, kept, data)
+
+
+def triton_trouble(info: ModelInfo, data: ImageData) -> str:
+    """Returns why LeNets on a GPU go without the Triton kernels; empty where there is no reason."""
+    if info.family not in STACKED_FAMILIES or not data.train_images.is_cuda:
+        return ""
+    reason = tiny_cnn_gpu.trouble(str(data.train_images.device))
+    return f"{reason} Until then other kinds of packs take over, more slowly." if reason else ""
 
 
 def quickest_kind(

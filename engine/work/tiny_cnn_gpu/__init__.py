@@ -5,6 +5,6 @@ Importing this needs no Triton; computing does.
 
 from __future__ import annotations
 
-from engine.work.tiny_cnn_gpu.availability import available
+from engine.work.tiny_cnn_gpu.availability import available, trouble
 
-__all__ = ["available"]
+__all__ = ["available", "trouble"]

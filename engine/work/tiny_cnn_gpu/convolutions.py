@@ -1,22 +1,33 @@
 """The two pooled convolutions of a LeNet, forward and backward, as Triton kernels.
 
-Program ids: first a tile of work, last the candidate; a program reads one candidate's numbers
-only, and adds in an order that depends on nothing but the batch, so that no result depends on K.
-Feature maps are [K][room][channels][cells]; `winners` says which of the four positions under a
-cell the max-pool took, or DEAD where ReLU stopped it. Matrix products are in full float32.
+A lane is one sample: everything is [..][samples], samples next to each other, so that all loads
+are coalesced, their offsets are constants, and a weight is one number for the whole program. A
+lane computes the four positions under one cell of the pooled map from the 6x6 patch below them.
 
-Arguments in capitals are compile-time constants: padded sizes, powers of two from 16 on. Triton
-must not specialise on the others, or every short batch and every kept count would compile anew.
+Of two-dimensional grids the second axis is the candidate; a program reads one candidate's numbers
+only, and adds in an order that depends on nothing but the batch, so that no result depends on K.
+Samples come in whole slices: `span` of them, of which those behind the batch have black images
+and no gradient. `winners` says which of the four positions the max-pool took, or DEAD where ReLU
+stopped it. Sums are fused multiply-adds in full float32, written out: what the compiler makes of
+`a * b + c` differs between versions of Triton.
+
+Arguments in capitals are compile-time constants: SIDE is that of a convolution's input, FILTERS
+(CHANNELS) how many filters (channels) one program takes on, ROOM how many samples maps have room
+for. Triton must not specialise on the others, or every kept count would compile anew. Where a last
+program has less to do than the others, it does the last of its things several times.
 """
+
+# Tuples get longer while the compiler unrolls a loop.
+# mypy: disable-error-code="assignment"
 
 import triton
 import triton.language as tl
 
-# Images are 32x32; a 5x5 kernel leaves 28, the pool 14, then 10 and 5.
-SIDE = tl.constexpr(32)
-CELLS1 = tl.constexpr(14)
-MAP2 = tl.constexpr(10)
+IMAGE = tl.constexpr(32)
+# Maps of conv1 after the pool, positions and pooled cells of conv2.
+SIDE2 = tl.constexpr(14)
 CELLS2 = tl.constexpr(5)
+# A kernel is 5x5, the patch under the four positions of a cell 6x6.
 TAPS = tl.constexpr(25)
 DEAD = tl.constexpr(4)
 
@@ -45,290 +56,281 @@ def _pool(upper_left, upper_right, lower_left, lower_right):
     return tl.where(dead, 0.0, best), tl.where(dead, DEAD, winner)
 
 
-@triton.jit(
-    do_not_specialize=["count", "room", "filters", "size"], do_not_specialize_on_alignment=["order"]
-)
-def conv1_forward(
-    images,
-    order,
+@triton.jit
+def _zeros(COUNT: tl.constexpr, BLOCK: tl.constexpr):
+    """Returns a tuple of sums to begin with."""
+    zero = tl.zeros((BLOCK,), tl.float32)
+    sums = ()
+    for _ in tl.static_range(COUNT):
+        sums += (zero,)
+    return sums
+
+
+@triton.jit
+def _patch(source, SIDE: tl.constexpr, ROOM: tl.constexpr):
+    """Returns the 6x6 values from `source` on, row by row."""
+    patch = ()
+    for i in tl.static_range(36):
+        patch += (tl.load(source + (i // 6 * SIDE + i % 6) * ROOM),)
+    return patch
+
+
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["order"])
+def gather(images, order, pixels, count, ROOM: tl.constexpr, SLICE: tl.constexpr):
+    """Lays the `count` images that `order` names out as [pixels][samples], black ones after them.
+
+    Grid: (slices, rows of an image).
+    """
+    sample = tl.program_id(0) * SLICE + tl.arange(0, SLICE)
+    pixel = tl.program_id(1) * IMAGE + tl.arange(0, IMAGE)
+    inside = sample < count
+    image = tl.load(order + sample, mask=inside, other=0)
+    value = tl.load(
+        images + (image * (IMAGE * IMAGE))[:, None] + pixel[None, :],
+        mask=inside[:, None],
+        other=0.0,
+    )
+    tl.store(pixels + pixel[None, :] * ROOM + sample[:, None], value)
+
+
+@triton.jit(do_not_specialize=["span", "channels", "filters", "offset", "size"])
+def convolve(
+    maps,
     parameters,
     pooled,
     winners,
-    count,
-    room,
-    filters,
-    size,
-    FILTERS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """conv1, max-pool and ReLU of `count` images, those that `order` names.
-
-    Grid: (blocks of BLOCK (sample, cell) pairs, K).
-    """
-    candidate = tl.program_id(1).to(tl.int64)
-    pair = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = pair // (CELLS1 * CELLS1)
-    cell = pair % (CELLS1 * CELLS1)
-    inside = sample < count
-    image = tl.load(order + sample, mask=inside, other=0)
-    tap = tl.arange(0, 32)
-    one = tl.arange(0, FILTERS)
-    some = one < filters
-    own = parameters + candidate * size
-    weights = tl.load(
-        own + one[None, :] * TAPS + tap[:, None],
-        mask=(tap < TAPS)[:, None] & some[None, :],
-        other=0.0,
-    )
-    bias = tl.load(own + filters * TAPS + one, mask=some, other=0.0)[None, :]
-    corner = image * (SIDE * SIDE) + cell // CELLS1 * (2 * SIDE) + cell % CELLS1 * 2
-    source = images + corner[:, None] + (tap // 5 * SIDE + tap % 5)[None, :]
-    known = inside[:, None] & (tap < TAPS)[None, :]
-    patch = tl.load(source, mask=known, other=0.0)
-    a = tl.dot(patch, weights, input_precision="ieee") + bias
-    patch = tl.load(source + 1, mask=known, other=0.0)
-    b = tl.dot(patch, weights, input_precision="ieee") + bias
-    patch = tl.load(source + SIDE, mask=known, other=0.0)
-    c = tl.dot(patch, weights, input_precision="ieee") + bias
-    patch = tl.load(source + SIDE + 1, mask=known, other=0.0)
-    d = tl.dot(patch, weights, input_precision="ieee") + bias
-    value, winner = _pool(a, b, c, d)
-    row = (candidate * room + sample) * filters
-    place = (row[:, None] + one[None, :]) * (CELLS1 * CELLS1) + cell[:, None]
-    kept = inside[:, None] & some[None, :]
-    tl.store(pooled + place, value, mask=kept)
-    tl.store(winners + place, winner.to(tl.int8), mask=kept)
-
-
-@triton.jit(do_not_specialize=["count", "room", "channels", "filters", "offset", "size"])
-def conv2_forward(
-    pooled1,
-    parameters,
-    pooled2,
-    winners2,
-    count,
-    room,
+    span,
     channels,
     filters,
     offset,
     size,
+    SHARED: tl.constexpr,
+    SIDE: tl.constexpr,
     FILTERS: tl.constexpr,
+    ROOM: tl.constexpr,
     BLOCK: tl.constexpr,
-    DEPTH: tl.constexpr,
 ):
-    """conv2, max-pool and ReLU, from the maps of conv1; its weights begin at `offset`.
+    """A convolution, max-pool and ReLU; its weights begin at `offset`.
 
-    Grid: (blocks of BLOCK (sample, cell) pairs, K). DEPTH inputs are taken at a time.
+    Args are maps [K][channels][SIDE * SIDE][ROOM], without K where they are SHARED.
+
+    Grid: (blocks of BLOCK (cell, sample) pairs times groups of FILTERS filters, K).
     """
+    cells: tl.constexpr = (SIDE - 4) // 2
+    groups = tl.cdiv(filters, FILTERS)
+    first = tl.program_id(0) % groups * FILTERS
     candidate = tl.program_id(1).to(tl.int64)
-    pair = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = pair // (CELLS2 * CELLS2)
-    cell = pair % (CELLS2 * CELLS2)
-    inside = sample < count
-    one = tl.arange(0, FILTERS)
-    some = one < filters
+    pair = tl.program_id(0) // groups * BLOCK + tl.arange(0, BLOCK)
+    pair = tl.minimum(pair, cells * cells * span - 1)
+    sample = pair % span
+    cell = pair // span
     own = parameters + candidate * size + offset
-    inputs = channels * TAPS
-    corner = (candidate * room + sample) * (channels * CELLS1 * CELLS1)
-    corner += cell // CELLS2 * (2 * CELLS1) + cell % CELLS2 * 2
-    a = tl.zeros((BLOCK, FILTERS), tl.float32)
-    b = tl.zeros((BLOCK, FILTERS), tl.float32)
-    c = tl.zeros((BLOCK, FILTERS), tl.float32)
-    d = tl.zeros((BLOCK, FILTERS), tl.float32)
-    for start in range(0, inputs, DEPTH):
-        tap = start + tl.arange(0, DEPTH)
-        real = tap < inputs
-        weights = tl.load(
-            own + one[None, :] * inputs + tap[:, None],
-            mask=real[:, None] & some[None, :],
-            other=0.0,
+    source = maps + (cell // cells * (2 * SIDE) + cell % cells * 2) * ROOM + sample
+    if not SHARED:
+        source += candidate * (channels * (SIDE * SIDE * ROOM))
+    sums = _zeros(4 * FILTERS, BLOCK)
+    for channel in range(channels):
+        patch = _patch(source, SIDE, ROOM)
+        more = ()
+        for i in tl.static_range(FILTERS):
+            one = tl.minimum(first + i, filters - 1)
+            weights = own + (one * channels + channel) * TAPS
+            a, b, c, d = sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]
+            for tap in tl.static_range(TAPS):
+                weight = tl.load(weights + tap)
+                a = tl.fma(patch[tap // 5 * 6 + tap % 5], weight, a)
+                b = tl.fma(patch[tap // 5 * 6 + tap % 5 + 1], weight, b)
+                c = tl.fma(patch[(tap // 5 + 1) * 6 + tap % 5], weight, c)
+                d = tl.fma(patch[(tap // 5 + 1) * 6 + tap % 5 + 1], weight, d)
+            more += (a, b, c, d)
+        sums = more
+        source += SIDE * SIDE * ROOM
+    place = cell * ROOM + sample
+    for i in tl.static_range(FILTERS):
+        one = tl.minimum(first + i, filters - 1)
+        bias = tl.load(own + filters * channels * TAPS + one)
+        value, winner = _pool(
+            sums[4 * i] + bias,
+            sums[4 * i + 1] + bias,
+            sums[4 * i + 2] + bias,
+            sums[4 * i + 3] + bias,
         )
-        shift = tap // TAPS * (CELLS1 * CELLS1) + tap % TAPS // 5 * CELLS1 + tap % 5
-        source = pooled1 + corner[:, None] + shift[None, :]
-        known = inside[:, None] & real[None, :]
-        patch = tl.load(source, mask=known, other=0.0)
-        a += tl.dot(patch, weights, input_precision="ieee")
-        patch = tl.load(source + 1, mask=known, other=0.0)
-        b += tl.dot(patch, weights, input_precision="ieee")
-        patch = tl.load(source + CELLS1, mask=known, other=0.0)
-        c += tl.dot(patch, weights, input_precision="ieee")
-        patch = tl.load(source + CELLS1 + 1, mask=known, other=0.0)
-        d += tl.dot(patch, weights, input_precision="ieee")
-    bias = tl.load(own + filters * inputs + one, mask=some, other=0.0)[None, :]
-    value, winner = _pool(a + bias, b + bias, c + bias, d + bias)
-    row = (candidate * room + sample) * filters
-    place = (row[:, None] + one[None, :]) * (CELLS2 * CELLS2) + cell[:, None]
-    kept = inside[:, None] & some[None, :]
-    tl.store(pooled2 + place, value, mask=kept)
-    tl.store(winners2 + place, winner.to(tl.int8), mask=kept)
+        into = (candidate * filters + one) * (cells * cells * ROOM)
+        tl.store(pooled + into + place, value)
+        tl.store(winners + into + place, winner.to(tl.int8))
 
 
-@triton.jit(do_not_specialize=["count", "room", "channels", "filters", "offset", "size"])
-def conv2_input_gradient(
+@triton.jit(do_not_specialize=["span", "channels", "filters", "offset", "size"])
+def input_gradient(
     gradients2,
     winners2,
     parameters,
     gradients1,
-    count,
-    room,
+    span,
     channels,
     filters,
     offset,
     size,
     CHANNELS: tl.constexpr,
+    ROOM: tl.constexpr,
     BLOCK: tl.constexpr,
-    DEPTH: tl.constexpr,
 ):
     """The gradient of the maps of conv1, from that of the maps of conv2.
 
-    Grid: (blocks of BLOCK (sample, cell of conv1) pairs, K).
+    A lane computes a square of 2x2 positions, which 3x3 cells of conv2's maps have seen.
+
+    Grid: (blocks of BLOCK (square, sample) pairs times groups of CHANNELS channels, K).
     """
+    squares: tl.constexpr = SIDE2 // 2
+    groups = tl.cdiv(channels, CHANNELS)
+    first = tl.program_id(0) % groups * CHANNELS
     candidate = tl.program_id(1).to(tl.int64)
-    pair = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = pair // (CELLS1 * CELLS1)
-    cell = pair % (CELLS1 * CELLS1)
-    inside = sample < count
-    channel = tl.arange(0, CHANNELS)
-    some = channel < channels
+    begin = tl.program_id(0) // groups * BLOCK
+    last = squares * squares * span - 1
+    pair = tl.minimum(begin + tl.arange(0, BLOCK), last)
+    sample = pair % span
+    square = pair // span
+    # The last of the nine cells is that at the square itself.
+    y = square // squares
+    x = square % squares
+    place = candidate * filters * (CELLS2 * CELLS2 * ROOM) + (y * CELLS2 + x) * ROOM + sample
     own = parameters + candidate * size + offset
-    row = (candidate * room + sample) * filters
-    total = tl.zeros((BLOCK, CHANNELS), tl.float32)
-    for start in range(0, filters * TAPS, DEPTH):
-        tap = start + tl.arange(0, DEPTH)
-        real = tap < filters * TAPS
-        one = tap // TAPS
-        # The position of conv2 whose window has this cell under this tap.
-        y = (cell // CELLS1)[:, None] - (tap % TAPS // 5)[None, :]
-        x = (cell % CELLS1)[:, None] - (tap % 5)[None, :]
-        known = (y >= 0) & (y < MAP2) & (x >= 0) & (x < MAP2)
-        known = known & inside[:, None] & real[None, :]
-        place = (row[:, None] + one[None, :]) * (CELLS2 * CELLS2) + y // 2 * CELLS2 + x // 2
-        winner = tl.load(winners2 + place, mask=known, other=DEAD).to(tl.int32)
-        gradient = tl.load(gradients2 + place, mask=known, other=0.0)
-        gradient = tl.where(winner == y % 2 * 2 + x % 2, gradient, 0.0)
-        weights = tl.load(
-            own + ((one * channels)[:, None] + channel[None, :]) * TAPS + (tap % TAPS)[:, None],
-            mask=real[:, None] & some[None, :],
-            other=0.0,
-        )
-        total += tl.dot(gradient, weights, input_precision="ieee")
-    into = (candidate * room + sample) * channels
-    place = (into[:, None] + channel[None, :]) * (CELLS1 * CELLS1) + cell[:, None]
-    tl.store(gradients1 + place, total, mask=inside[:, None] & some[None, :])
+    # Where all lanes are at one square, cells that it does not see are left out.
+    only = begin // span
+    several = tl.minimum(begin + BLOCK - 1, last) // span != only
+    sums = _zeros(4 * CHANNELS, BLOCK)
+    for one in range(filters):
+        # All loads first, so that they are waited for once.
+        seen_cells = ()
+        for i in tl.static_range(9):
+            seen = (y >= i // 3) & (y - i // 3 < CELLS2) & (x >= i % 3) & (x - i % 3 < CELLS2)
+            at = place - (i // 3 * CELLS2 + i % 3) * ROOM
+            gradient = tl.load(gradients2 + at, mask=seen, other=0.0)
+            seen_cells += (gradient, tl.load(winners2 + at, mask=seen, other=DEAD))
+        weights = ()
+        for i in tl.static_range(CHANNELS):
+            weights += (own + (one * channels + tl.minimum(first + i, channels - 1)) * TAPS,)
+        for i in tl.static_range(9):
+            above = only // squares - i // 3
+            before = only % squares - i % 3
+            if several | ((above >= 0) & (above < CELLS2) & (before >= 0) & (before < CELLS2)):
+                sums = _spread(
+                    sums,
+                    weights,
+                    seen_cells[2 * i],
+                    seen_cells[2 * i + 1].to(tl.int32),
+                    2 * (i // 3),
+                    2 * (i % 3),
+                    CHANNELS,
+                )
+        place += CELLS2 * CELLS2 * ROOM
+    for i in tl.static_range(CHANNELS):
+        channel = tl.minimum(first + i, channels - 1)
+        into = gradients1 + (candidate * channels + channel) * (SIDE2 * SIDE2 * ROOM) + sample
+        into += (y * (2 * SIDE2) + x * 2) * ROOM
+        for corner in tl.static_range(4):
+            tl.store(into + (corner // 2 * SIDE2 + corner % 2) * ROOM, sums[4 * i + corner])
 
 
-@triton.jit(do_not_specialize=["count", "room", "channels", "filters", "offset", "size"])
-def conv2_weight_gradient(
-    gradients2,
-    winners2,
-    pooled1,
+@triton.constexpr_function
+def _seen(step):
+    return 0 <= step < 5
+
+
+@triton.jit
+def _spread(
+    sums,
+    weights,
+    gradient,
+    winner,
+    DOWN: tl.constexpr,
+    RIGHT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """Adds what a cell means for the four corners of a square DOWN and RIGHT of it."""
+    for at in tl.static_range(4):
+        own = tl.where(winner == at, gradient, 0.0)
+        more = ()
+        for i in tl.static_range(CHANNELS):
+            for corner in tl.static_range(4):
+                total = sums[4 * i + corner]
+                # The tap under which the cell's position has the corner, if there is one.
+                if _seen(DOWN + corner // 2 - at // 2) and _seen(RIGHT + corner % 2 - at % 2):
+                    tap = (DOWN + corner // 2 - at // 2) * 5 + RIGHT + corner % 2 - at % 2
+                    total = tl.fma(own, tl.load(weights[i] + tap), total)
+                more += (total,)
+        sums = more
+    return sums
+
+
+@triton.jit(do_not_specialize=["channels", "filters", "offset", "size", "slices"])
+def weight_gradient(
+    gradients,
+    winners,
+    maps,
     partials,
-    count,
-    room,
     channels,
     filters,
     offset,
     size,
+    slices,
+    SHARED: tl.constexpr,
+    SIDE: tl.constexpr,
     FILTERS: tl.constexpr,
-    SLICE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    DEPTH: tl.constexpr,
-):
-    """What one slice of SLICE samples adds to the gradient of conv2's weights and biases.
-
-    Grid: (slices, blocks of DEPTH inputs, K).
-    """
-    part = tl.program_id(0)
-    candidate = tl.program_id(2).to(tl.int64)
-    one = tl.arange(0, FILTERS)
-    some = one < filters
-    inputs = channels * TAPS
-    tap = tl.program_id(1) * DEPTH + tl.arange(0, DEPTH)
-    real = tap < inputs
-    shift = tap // TAPS * (CELLS1 * CELLS1) + tap % TAPS // 5 * CELLS1 + tap % 5
-    total = tl.zeros((FILTERS, DEPTH), tl.float32)
-    bias = tl.zeros((FILTERS,), tl.float32)
-    for start in range(0, SLICE * MAP2 * MAP2, BLOCK):
-        position = start + tl.arange(0, BLOCK)
-        sample = part * SLICE + position // (MAP2 * MAP2)
-        inside = (position < SLICE * MAP2 * MAP2) & (sample < count)
-        y = position % (MAP2 * MAP2) // MAP2
-        x = position % MAP2
-        row = candidate * room + sample
-        place = (row * filters)[None, :] + one[:, None]
-        place = place * (CELLS2 * CELLS2) + (y // 2 * CELLS2 + x // 2)[None, :]
-        known = inside[None, :] & some[:, None]
-        winner = tl.load(winners2 + place, mask=known, other=DEAD).to(tl.int32)
-        gradient = tl.load(gradients2 + place, mask=known, other=0.0)
-        gradient = tl.where(winner == (y % 2 * 2 + x % 2)[None, :], gradient, 0.0)
-        corner = row * (channels * CELLS1 * CELLS1) + y * CELLS1 + x
-        patch = tl.load(
-            pooled1 + corner[:, None] + shift[None, :],
-            mask=inside[:, None] & real[None, :],
-            other=0.0,
-        )
-        total += tl.dot(gradient, patch, input_precision="ieee")
-        bias += tl.sum(gradient, 1)
-    own = partials + (candidate * tl.num_programs(0) + part) * size + offset
-    tl.store(own + one[:, None] * inputs + tap[None, :], total, mask=some[:, None] & real[None, :])
-    if tl.program_id(1) == 0:
-        tl.store(own + filters * inputs + one, bias, mask=some)
-
-
-@triton.jit(
-    do_not_specialize=["count", "room", "filters", "size"], do_not_specialize_on_alignment=["order"]
-)
-def conv1_weight_gradient(
-    gradients1,
-    winners1,
-    images,
-    order,
-    partials,
-    count,
-    room,
-    filters,
-    size,
-    FILTERS: tl.constexpr,
+    ROOM: tl.constexpr,
     SLICE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """What one slice of SLICE samples adds to the gradient of conv1's weights and biases.
+    """What one slice of SLICE samples adds to the gradient of a convolution's weights and biases.
 
-    Grid: (slices, K).
+    A lane adds up its own samples; lanes are added last.
+
+    Grid: (slices times channels times groups of FILTERS filters, K).
     """
-    part = tl.program_id(0)
+    cells: tl.constexpr = (SIDE - 4) // 2
+    groups = tl.cdiv(filters, FILTERS)
+    first = tl.program_id(0) % groups * FILTERS
+    channel = tl.program_id(0) // groups % channels
+    part = tl.program_id(0) // groups // channels
     candidate = tl.program_id(1).to(tl.int64)
-    one = tl.arange(0, FILTERS)
-    some = one < filters
-    tap = tl.arange(0, 32)
-    shift = tap // 5 * SIDE + tap % 5
-    total = tl.zeros((FILTERS, 32), tl.float32)
-    bias = tl.zeros((FILTERS,), tl.float32)
-    for start in range(0, SLICE * 4 * CELLS1 * CELLS1, BLOCK):
-        position = start + tl.arange(0, BLOCK)
-        sample = part * SLICE + position // (4 * CELLS1 * CELLS1)
-        inside = (position < SLICE * 4 * CELLS1 * CELLS1) & (sample < count)
-        y = position % (4 * CELLS1 * CELLS1) // (2 * CELLS1)
-        x = position % (2 * CELLS1)
-        place = ((candidate * room + sample) * filters)[None, :] + one[:, None]
-        place = place * (CELLS1 * CELLS1) + (y // 2 * CELLS1 + x // 2)[None, :]
-        known = inside[None, :] & some[:, None]
-        winner = tl.load(winners1 + place, mask=known, other=DEAD).to(tl.int32)
-        gradient = tl.load(gradients1 + place, mask=known, other=0.0)
-        gradient = tl.where(winner == (y % 2 * 2 + x % 2)[None, :], gradient, 0.0)
-        image = tl.load(order + sample, mask=inside, other=0)
-        corner = image * (SIDE * SIDE) + y * SIDE + x
-        patch = tl.load(
-            images + corner[:, None] + shift[None, :],
-            mask=inside[:, None] & (tap < TAPS)[None, :],
-            other=0.0,
-        )
-        total += tl.dot(gradient, patch, input_precision="ieee")
-        bias += tl.sum(gradient, 1)
-    own = partials + (candidate * tl.num_programs(0) + part) * size
-    tl.store(
-        own + one[:, None] * TAPS + tap[None, :],
-        total,
-        mask=some[:, None] & (tap < TAPS)[None, :],
-    )
-    tl.store(own + filters * TAPS + one, bias, mask=some)
+    source = maps + channel * (SIDE * SIDE * ROOM)
+    if not SHARED:
+        source += candidate * (channels * (SIDE * SIDE * ROOM))
+    sums = _zeros(TAPS * FILTERS, BLOCK)
+    biases = _zeros(FILTERS, BLOCK)
+    for start in range(0, cells * cells * SLICE, BLOCK):
+        pair = start + tl.arange(0, BLOCK)
+        inside = pair < cells * cells * SLICE
+        pair = tl.minimum(pair, cells * cells * SLICE - 1)
+        sample = part * SLICE + pair % SLICE
+        cell = pair // SLICE
+        corner = (cell // cells * (2 * SIDE) + cell % cells * 2) * ROOM + sample
+        patch = _patch(source + corner, SIDE, ROOM)
+        more = ()
+        more_biases = ()
+        for i in tl.static_range(FILTERS):
+            one = tl.minimum(first + i, filters - 1)
+            place = (candidate * filters + one) * (cells * cells * ROOM) + cell * ROOM + sample
+            winner = tl.load(winners + place, mask=inside, other=DEAD).to(tl.int32)
+            gradient = tl.load(gradients + place, mask=inside, other=0.0)
+            a = tl.where(winner == 0, gradient, 0.0)
+            b = tl.where(winner == 1, gradient, 0.0)
+            c = tl.where(winner == 2, gradient, 0.0)
+            d = tl.where(winner == 3, gradient, 0.0)
+            more_biases += (biases[i] + tl.where(winner == DEAD, 0.0, gradient),)
+            for tap in tl.static_range(TAPS):
+                total = sums[TAPS * i + tap]
+                total = tl.fma(patch[tap // 5 * 6 + tap % 5], a, total)
+                total = tl.fma(patch[tap // 5 * 6 + tap % 5 + 1], b, total)
+                total = tl.fma(patch[(tap // 5 + 1) * 6 + tap % 5], c, total)
+                total = tl.fma(patch[(tap // 5 + 1) * 6 + tap % 5 + 1], d, total)
+                more += (total,)
+        sums = more
+        biases = more_biases
+    own = partials + (candidate * slices + part) * size + offset
+    for i in tl.static_range(FILTERS):
+        one = tl.minimum(first + i, filters - 1)
+        for tap in tl.static_range(TAPS):
+            tl.store(own + (one * channels + channel) * TAPS + tap, tl.sum(sums[TAPS * i + tap], 0))
+        if channel == 0:
+            tl.store(own + filters * channels * TAPS + one, tl.sum(biases[i], 0))

@@ -10,7 +10,7 @@ import triton.language as tl
 COLUMNS = tl.constexpr(3)
 
 
-@triton.jit(do_not_specialize=["count", "room", "size"], do_not_specialize_on_alignment=["order"])
+@triton.jit(do_not_specialize=["count", "size"], do_not_specialize_on_alignment=["order"])
 def head_forward(
     pooled2,
     parameters,
@@ -21,8 +21,8 @@ def head_forward(
     losses,
     hits,
     count,
-    room,
     size,
+    ROOM: tl.constexpr,
     LAYERS: tl.constexpr,
     WIDTH: tl.constexpr,
     SLICE: tl.constexpr,
@@ -31,7 +31,7 @@ def head_forward(
 ):
     """Runs one slice of samples through all these layers to their loss.
 
-    When training, every hidden layer's outputs are left in `values` [K][room][LAYERS][WIDTH], and
+    When training, every hidden layer's outputs are left in `values` [K][ROOM][LAYERS][WIDTH], and
     in the last place the gradient of the batch's mean loss by the logits. Otherwise the slice's
     sum of losses and its number of right answers are left in `losses` and `hits` [K][slices].
 
@@ -41,7 +41,7 @@ def head_forward(
     candidate = tl.program_id(1).to(tl.int64)
     sample = part * SLICE + tl.arange(0, SLICE)
     inside = sample < count
-    row = candidate * room + sample
+    row = candidate * ROOM + sample
     own = parameters + candidate * size
     column = tl.arange(0, WIDTH)
 
@@ -52,9 +52,10 @@ def head_forward(
     for start in range(0, inputs, DEPTH):
         entry = start + tl.arange(0, DEPTH)
         real = entry < inputs
+        # Samples lie next to each other, as convolutions.py has them.
         maps = tl.load(
-            pooled2 + (row * inputs)[:, None] + entry[None, :],
-            mask=inside[:, None] & real[None, :],
+            pooled2 + candidate * inputs * ROOM + entry[None, :] * ROOM + sample[:, None],
+            mask=real[None, :],
             other=0.0,
         )
         weights = tl.load(
@@ -106,7 +107,7 @@ def head_forward(
         tl.store(hits + place, tl.sum(hit.to(tl.int32), 0))
 
 
-@triton.jit(do_not_specialize=["count", "room", "size"])
+@triton.jit(do_not_specialize=["count", "size"])
 def head_backward(
     pooled2,
     parameters,
@@ -115,8 +116,8 @@ def head_backward(
     gradients2,
     partials,
     count,
-    room,
     size,
+    ROOM: tl.constexpr,
     LAYERS: tl.constexpr,
     WIDTH: tl.constexpr,
     SLICE: tl.constexpr,
@@ -130,7 +131,7 @@ def head_backward(
     candidate = tl.program_id(1).to(tl.int64)
     sample = part * SLICE + tl.arange(0, SLICE)
     inside = sample < count
-    row = candidate * room + sample
+    row = candidate * ROOM + sample
     own = parameters + candidate * size
     into = partials + (candidate * tl.num_programs(0) + part) * size
     column = tl.arange(0, WIDTH)
@@ -160,14 +161,15 @@ def head_backward(
     for start in range(0, inputs, DEPTH):
         taken = start + tl.arange(0, DEPTH)
         known = (taken < inputs)[None, :]
-        place = (row * inputs)[:, None] + taken[None, :]
-        maps = tl.load(pooled2 + place, mask=inside[:, None] & known, other=0.0)
+        place = candidate * inputs * ROOM + taken[None, :] * ROOM + sample[:, None]
+        maps = tl.load(pooled2 + place, mask=known, other=0.0)
         conv3_gradient = tl.dot(tl.trans(delta), maps, input_precision="ieee")
         at = offset + column[:, None] * inputs + taken[None, :]
         tl.store(into + at, conv3_gradient, mask=some[:, None] & known)
         own_weights = tl.load(own + at, mask=some[:, None] & known, other=0.0)
         back_to_maps = tl.dot(delta, own_weights, input_precision="ieee")
-        tl.store(gradients2 + place, back_to_maps, mask=inside[:, None] & known)
+        # Samples behind the batch, too: their gradient is zero.
+        tl.store(gradients2 + place, back_to_maps, mask=known)
 
 
 @triton.jit(do_not_specialize=["slices", "size"])

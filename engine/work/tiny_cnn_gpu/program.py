@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +14,16 @@ from engine.work.tiny_cnn.architecture import Architecture
 from engine.work.tiny_cnn_gpu import convolutions, head
 
 SAMPLES_AT_A_TIME = 256
-_CONV1_CELLS, _CONV2_CELLS = 14 * 14, 5 * 5
+# By convolution: the side of its input, and the cells of its map behind the pool.
+_SIDES, _CELLS = {1: 32, 2: 14}, {1: 14 * 14, 2: 5 * 5}
+# The squares of 2x2 positions of conv2's input.
+_SQUARES = 7 * 7
+# Filters (or channels) that one program takes on: 20 sums a lane, or 125 in a weight gradient.
+_GROUP = 5
 _SMALLEST = 16
 # Wider tiles do not fit into a program's registers: compiled for sm_80, a fully connected layer of
 # 128 spilled 12 KB a thread.
-_WIDEST_LAYER, _MOST_FILTERS = 32, 64
+_WIDEST_LAYER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +33,14 @@ class Tiles:
     Attributes:
         slice: Samples whose gradients one program adds up.
         cells: Cells of feature maps in a program of the convolutions.
-        positions: Positions that a weight gradient adds up at a time.
+        lanes: Cells that a weight gradient takes at a time.
         depth: Inputs of a matrix product taken at a time.
         parameters: Parameters in a program of the SGD step.
     """
 
     slice: int = 32
-    cells: int = 64
-    positions: int = 64
+    cells: int = 256
+    lanes: int = 32
     depth: int = 32
     parameters: int = 256
 
@@ -41,16 +49,23 @@ DEFAULT_TILES = Tiles()
 
 
 def fits(architecture: Architecture) -> bool:
-    """Whether every layer fits into one tile of the kernels."""
-    widest = max(architecture.conv3, *architecture.dense)
-    filters = max(architecture.conv1, architecture.conv2)
-    return widest <= _WIDEST_LAYER and filters <= _MOST_FILTERS
+    """Whether every fully connected layer fits into one tile of the kernels."""
+    return max(architecture.conv3, *architecture.dense) <= _WIDEST_LAYER
+
+
+class _Convolution(NamedTuple):
+    """What the kernels are told of a convolution; `offset` is where its weights begin."""
+
+    channels: int
+    filters: int
+    offset: int
+    size: int
 
 
 class Program:
     """Trains and evaluates K networks of one architecture on one device.
 
-    A step is eight launches, whatever K is; nothing is allocated after the beginning, so that
+    A step is nine launches, whatever K is; nothing is allocated after the beginning, so that
     steps can be captured into a CUDA graph.
 
     Attributes:
@@ -83,13 +98,19 @@ class Program:
         names = ["conv3.weight", *(f"fc{i}.weight" for i in range(1, self._layers))]
         rows = [(offsets[name], *sizes) for name, sizes in zip(names, layers, strict=True)]
         self._layout = torch.tensor(rows, dtype=torch.int32, device=device)
-        self._conv2_offset = offsets["conv2.weight"]
+        self._layers_of = {
+            1: _Convolution(1, architecture.conv1, offsets["conv1.weight"], architecture.size),
+            2: _Convolution(
+                architecture.conv1, architecture.conv2, offsets["conv2.weight"], architecture.size
+            ),
+        }
 
         def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.empty(self._size, *shape, dtype=dtype, device=device)
 
-        maps1 = (self.room, architecture.conv1 * _CONV1_CELLS)
-        maps2 = (self.room, architecture.conv2 * _CONV2_CELLS)
+        self._pixels = torch.empty(_SIDES[1] ** 2, self.room, device=device)
+        maps1 = (architecture.conv1 * _CELLS[1], self.room)
+        maps2 = (architecture.conv2 * _CELLS[2], self.room)
         self._maps1, self._maps2 = room(*maps1), room(*maps2)
         self._winners1, self._winners2 = (
             room(*maps1, dtype=torch.int8),
@@ -110,7 +131,20 @@ class Program:
         momentum: float,
         decay: float,
     ) -> None:
-        """Takes one SGD step of every network.
+        """Takes one SGD step of every network; for the arguments see `launches`."""
+        for launch in self.launches(images, labels, batch, rate, momentum, decay).values():
+            launch()
+
+    def launches(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        rate: Tensor,
+        momentum: float,
+        decay: float,
+    ) -> dict[str, Callable[[], None]]:
+        """Returns the launches of one SGD step of every network by name, in their order.
 
         Args:
             images: (N, 1, 32, 32) float32, contiguous.
@@ -120,70 +154,19 @@ class Program:
             momentum: Momentum of SGD.
             decay: Weight decay.
         """
-        count, shape, tiles = len(batch), self._architecture, self._tiles
-        slices = -(-count // tiles.slice)
-        self._convolve(images, batch)
-        self._head(batch, labels, self._no_losses, self._no_hits, training=True)
-        head.head_backward[(slices, self._size)](
-            self._maps2,
-            self.parameters,
-            self._layout,
-            self._values,
-            self._gradients2,
-            self._partials,
-            count,
-            self.room,
-            shape.size,
-            LAYERS=self._layers,
-            WIDTH=self._width,
-            SLICE=tiles.slice,
-            DEPTH=tiles.depth,
-        )
-        inputs = -(-shape.conv1 * 25 // tiles.depth)
-        convolutions.conv2_weight_gradient[(slices, inputs, self._size)](
-            self._gradients2,
-            self._winners2,
-            self._maps1,
-            self._partials,
-            *self._conv2(count),
-            FILTERS=_padded(shape.conv2),
-            SLICE=tiles.slice,
-            BLOCK=tiles.positions,
-            DEPTH=tiles.depth,
-        )
-        cells = -(-count * _CONV1_CELLS // tiles.cells)
-        convolutions.conv2_input_gradient[(cells, self._size)](
-            self._gradients2,
-            self._winners2,
-            self.parameters,
-            self._gradients1,
-            *self._conv2(count),
-            CHANNELS=_padded(shape.conv1),
-            BLOCK=tiles.cells,
-            DEPTH=tiles.depth,
-        )
-        convolutions.conv1_weight_gradient[(slices, self._size)](
-            self._gradients1,
-            self._winners1,
-            images,
-            batch,
-            self._partials,
-            *self._conv1(count),
-            FILTERS=_padded(shape.conv1),
-            SLICE=tiles.slice,
-            BLOCK=tiles.positions,
-        )
-        head.descend[(-(-shape.size // tiles.parameters), self._size)](
-            self.parameters,
-            self.momenta,
-            self._partials,
-            rate,
-            momentum,
-            decay,
-            slices,
-            shape.size,
-            BLOCK=tiles.parameters,
-        )
+        slices = -(-len(batch) // self._tiles.slice)
+        losses, hits = self._no_losses, self._no_hits
+        return {
+            "pixels": partial(self._gather, images, batch),
+            "conv1": partial(self._convolve, 1, slices),
+            "conv2": partial(self._convolve, 2, slices),
+            "head": partial(self._head, batch, labels, losses, hits, training=True),
+            "head backward": partial(self._head_backward, len(batch)),
+            "conv2 weights": partial(self._weight_gradient, 2, slices),
+            "conv2 input": partial(self._input_gradient, slices),
+            "conv1 weights": partial(self._weight_gradient, 1, slices),
+            "descent": partial(self._descend, rate, momentum, decay, slices),
+        }
 
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Returns summed losses (K,) float64 and numbers of right answers (K,), on the CPU."""
@@ -193,43 +176,57 @@ class Program:
             count = -(-len(piece) // self._tiles.slice)
             losses = torch.empty(self._size, count, dtype=torch.float64, device=images.device)
             hits = torch.empty(self._size, count, dtype=torch.int32, device=images.device)
-            self._convolve(images, piece)
+            self._gather(images, piece)
+            self._convolve(1, count)
+            self._convolve(2, count)
             self._head(piece, labels, losses, hits, training=False)
             slices.append((losses, hits))
         # Added on the CPU, where the order of a row's sum cannot depend on how many rows there are.
         losses, hits = (torch.cat(parts, 1).cpu() for parts in zip(*slices, strict=True))
         return torch.stack([row.sum() for row in losses]), hits.sum(1)
 
-    def _conv1(self, count: int) -> tuple[int, ...]:
-        """What every kernel of the first convolution is told of so many samples."""
-        return count, self.room, self._architecture.conv1, self._architecture.size
-
-    def _conv2(self, count: int) -> tuple[int, ...]:
-        """The same of the second convolution."""
-        shape = self._architecture
-        return count, self.room, shape.conv1, shape.conv2, self._conv2_offset, shape.size
-
-    def _convolve(self, images: Tensor, batch: Tensor) -> None:
-        count, shape, tiles = len(batch), self._architecture, self._tiles
-        convolutions.conv1_forward[(-(-count * _CONV1_CELLS // tiles.cells), self._size)](
-            images,
-            batch,
-            self.parameters,
-            self._maps1,
-            self._winners1,
-            *self._conv1(count),
-            FILTERS=_padded(shape.conv1),
-            BLOCK=tiles.cells,
+    def _gather(self, images: Tensor, batch: Tensor) -> None:
+        tiles, count = self._tiles, len(batch)
+        convolutions.gather[(-(-count // tiles.slice), _SIDES[1])](
+            images, batch, self._pixels, count, ROOM=self.room, SLICE=tiles.slice
         )
-        convolutions.conv2_forward[(-(-count * _CONV2_CELLS // tiles.cells), self._size)](
-            self._maps1,
+
+    def _convolve(self, layer: int, slices: int) -> None:
+        span, told, first = slices * self._tiles.slice, self._layers_of[layer], layer == 1
+        group, groups = _groups(told.filters)
+        blocks = -(-span * _CELLS[layer] // self._tiles.cells)
+        convolutions.convolve[(blocks * groups, self._size)](
+            self._pixels if first else self._maps1,
             self.parameters,
-            self._maps2,
-            self._winners2,
-            *self._conv2(count),
-            FILTERS=_padded(shape.conv2),
-            BLOCK=tiles.cells,
-            DEPTH=tiles.depth,
+            self._maps1 if first else self._maps2,
+            self._winners1 if first else self._winners2,
+            span,
+            *told,
+            SHARED=first,
+            SIDE=_SIDES[layer],
+            FILTERS=group,
+            ROOM=self.room,
+            BLOCK=self._tiles.cells,
+        )
+
+    def _weight_gradient(self, layer: int, slices: int) -> None:
+        told = self._layers_of[layer]
+        group, groups = _groups(told.filters)
+        first = layer == 1
+        convolutions.weight_gradient[(slices * told.channels * groups, self._size)](
+            self._gradients1 if first else self._gradients2,
+            self._winners1 if first else self._winners2,
+            self._pixels if first else self._maps1,
+            self._partials,
+            *told,
+            slices,
+            SHARED=first,
+            SIDE=_SIDES[layer],
+            FILTERS=group,
+            ROOM=self.room,
+            SLICE=self._tiles.slice,
+            BLOCK=self._tiles.lanes,
+            num_warps=1,
         )
 
     def _head(
@@ -246,14 +243,68 @@ class Program:
             losses,
             hits,
             len(batch),
-            self.room,
             self._architecture.size,
+            ROOM=self.room,
             LAYERS=self._layers,
             WIDTH=self._width,
             SLICE=self._tiles.slice,
             DEPTH=self._tiles.depth,
             TRAINING=training,
         )
+
+    def _head_backward(self, count: int) -> None:
+        slices = -(-count // self._tiles.slice)
+        head.head_backward[(slices, self._size)](
+            self._maps2,
+            self.parameters,
+            self._layout,
+            self._values,
+            self._gradients2,
+            self._partials,
+            count,
+            self._architecture.size,
+            ROOM=self.room,
+            LAYERS=self._layers,
+            WIDTH=self._width,
+            SLICE=self._tiles.slice,
+            DEPTH=self._tiles.depth,
+        )
+
+    def _input_gradient(self, slices: int) -> None:
+        span = slices * self._tiles.slice
+        group, groups = _groups(self._architecture.conv1)
+        blocks = -(-span * _SQUARES // self._tiles.cells)
+        convolutions.input_gradient[(blocks * groups, self._size)](
+            self._gradients2,
+            self._winners2,
+            self.parameters,
+            self._gradients1,
+            span,
+            *self._layers_of[2],
+            CHANNELS=group,
+            ROOM=self.room,
+            BLOCK=self._tiles.cells,
+        )
+
+    def _descend(self, rate: Tensor, momentum: float, decay: float, slices: int) -> None:
+        size, block = self._architecture.size, self._tiles.parameters
+        head.descend[(-(-size // block), self._size)](
+            self.parameters,
+            self.momenta,
+            self._partials,
+            rate,
+            momentum,
+            decay,
+            slices,
+            size,
+            BLOCK=block,
+        )
+
+
+def _groups(count: int) -> tuple[int, int]:
+    """Cuts so many filters into groups of equal size: how many are in each, and how many groups."""
+    groups = -(-count // _GROUP)
+    return -(-count // groups), groups
 
 
 def _padded(count: int) -> int:
