@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from textual import on
 from textual._compositor import CompositorUpdate
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -32,7 +33,7 @@ class OracleApp(KeyOrderApp):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "Quit", id="app.quit",
-                tooltip="Leave the app; engines go on in the background"),
+                tooltip="Leave the app; engines go on in the background (ctrl+q while you type)"),
         Binding("question_mark", "help", "Help", id="app.help", show=False,
                 tooltip="Every key of this screen"),
         Binding("Q", "queue", "Queue", id="app.queue", show=False,
@@ -43,6 +44,8 @@ class OracleApp(KeyOrderApp):
                 tooltip="Search for a command"),
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False,
                 tooltip="Draw everything again, where something else wrote on the terminal"),
+        Binding("ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False,
+                tooltip="Give the terminal back to the shell; fg there comes back"),
     ]  # fmt: skip
 
     def __init__(
@@ -92,6 +95,11 @@ class OracleApp(KeyOrderApp):
         """Send everything again: something else has written on the terminal."""
         self.shown.forget()
         self.refresh(layout=True)
+
+    @on(Driver.SignalResume)
+    def _continued(self) -> None:
+        """Draw everything again after a stop: the shell has had the terminal meanwhile."""
+        self.action_redraw()
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the list of runs."""
@@ -200,6 +208,12 @@ class OracleApp(KeyOrderApp):
     def action_leave(self) -> None:
         """Quit; engines stay."""
         self.exit()
+
+    def action_help_quit(self) -> None:
+        """Say after ctrl+c, which copies what is selected, how the app is left."""
+        key = self.get_key_display(Binding(self.config.keys.get("app.quit", "q").split(",")[0], ""))
+        words = f"{key} leaves, or ctrl+q while you type; engines go on in the background."
+        self.notify(words, markup=False)
 
 
 def binding_ids() -> set[str]:
