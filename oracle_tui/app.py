@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -266,6 +267,9 @@ def run_app(
         config: settings; read from their file where not given.
     """
     app = OracleApp(runs_dir, open_run=open_run, config=config)
+    if isinstance(sys.__stderr__, io.TextIOWrapper):
+        # What Textual writes to. Terminals read UTF-8, whatever the locale says of text in files.
+        sys.__stderr__.reconfigure(encoding="utf-8", errors="replace")
     loop = asyncio.new_event_loop()
     app.run(mouse=mouse and app.config.mouse, loop=loop)
     going_on = sorted(name for name, status in app.live_runs.items() if status == "running")

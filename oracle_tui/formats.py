@@ -15,7 +15,7 @@ def known(value: float | None) -> bool:
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A correlation: always with its sign."""
-    return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else DASH
+    return f"{value:+z.{digits}f}" if value is not None and math.isfinite(value) else DASH
 
 
 def tau_with_n(tau: float | None, n: int, *, short: bool = False) -> str:

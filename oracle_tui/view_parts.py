@@ -13,6 +13,9 @@ from oracle_tui.views import Axes, CandidateRows, Numbers, Point, Stage
 #: The oracle is the candidate with the lowest of this score.
 ORACLES_SCORE = "pruned_train_loss"
 
+#: What a config calls otherwise than people do.
+SPELLED = {"oracle_tui": "oracle-tui", "dataset": "data set"}
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -58,13 +61,28 @@ class Facts:
         self.title = escape(facts.title) + released
         known = {key: value for key, value in facts.columns.items() if value is not None}
         lines = [(key, escape(str(value))) for key, value in known.items()]
+        names = config.get("score_names")
+        if isinstance(names, list):
+            lines.append(("scores", escape(", ".join(map(str, names)))))
         for key in ("device", "created", "run_id"):
             if config.get(key) is not None:
                 lines.append((key, escape(str(config[key]))))
         environment = config.get("environment")
         if isinstance(environment, dict):
-            lines += [(escape(str(k)), escape(str(v))) for k, v in environment.items()]
-        self.lines = tuple((key.replace("_", " "), value) for key, value in lines)
+            told = dict(lines)
+            lines += [
+                (escape(str(key)), text)
+                for key, value in environment.items()
+                if (text := escape(_in_words(value))) != told.get(key)
+            ]
+        self.lines = tuple((SPELLED.get(key, key.replace("_", " ")), text) for key, text in lines)
+
+
+def _in_words(value: Any) -> str:
+    """Return a value of JSON as people write it: `host vm, pid 17, device cpu`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(each)}" for key, each in value.items())
+    return "; ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
 
 
 def stage_of(live: Mapping[str, Any]) -> Stage:

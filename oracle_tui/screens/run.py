@@ -208,7 +208,7 @@ class RunScreen(LookingScreen):
         if view is None:
             return
         self.query_one("#run-title", Words).show(title_line(view, self.size.width - 2))
-        stage = stage_line(view, self.size.width >= WIDE, self._machine)
+        stage = stage_line(view, self.size.width >= WIDE, self.size.width - 2, self._machine)
         self.query_one("#run-stage", Words).show(stage)
         scatter = self.query_one(ScatterPlot)
         if scatter.waits or not _same(scatter.data, view.scatter):

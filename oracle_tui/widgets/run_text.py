@@ -31,12 +31,13 @@ def title_line(view: RunView, width: int) -> str:
     return f"{title.ljust(room)}  {status}"
 
 
-def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
+def stage_line(view: RunView, wide: bool, width: int, machine: str = "") -> str:
     """Return how far the run is, or what can be done about its status.
 
     Args:
         view: the run.
         wide: whether there is room for everything.
+        width: columns that there are; of a running run as much is told as fits into one line.
         machine: what the engine takes of this machine.
     """
     asked = view.request and view.request != ANSWERED.get(view.status)
@@ -50,7 +51,12 @@ def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
         parts = [counted, view.message or NEXT.get(view.status, "")]
     if asked:
         parts.insert(0, f"({view.request} asked for)")
-    return "   ".join(part for part in parts if part)
+    parts = [part for part in parts if part]
+    if view.status == "running":
+        for spare in (machine, rate(view.stage.rate)):
+            if spare in parts and len("   ".join(parts)) > width:
+                parts.remove(spare)
+    return "   ".join(parts)
 
 
 def _progress(view: RunView, wide: bool) -> list[str]:
