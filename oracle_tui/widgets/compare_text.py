@@ -50,13 +50,15 @@ def _entry(run: ComparedRun, name: str, pen: Pen) -> Text:
 
 
 def _side_by_side(entries: Sequence[Text], width: int) -> list[Text]:
-    """Put entries beside each other, each whole on one line."""
+    """Put entries beside each other, each on one line; of one that is longer, its beginning."""
     lines: list[Text] = []
-    for entry in entries:
+    for whole in entries:
+        entry = whole.copy()
+        entry.truncate(width, overflow="ellipsis")
         if lines and len(lines[-1]) + 3 + len(entry) <= width:
             lines[-1].append("   ").append_text(entry)
         else:
-            lines.append(entry.copy())
+            lines.append(entry)
     return lines
 
 

@@ -133,7 +133,7 @@ def test_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"file cannot be read \(Not a directory\)"):
         find_run(tmp_path / "file", "lenet")
     assert list_runs(tmp_path / "nowhere") == []
-    with pytest.raises(UsageError, match="No run in .* begins with 'lenet'"):
+    with pytest.raises(UsageError, match=r"No run in .* begins with 'lenet'"):
         find_run(tmp_path / "nowhere", "lenet")
 
 
