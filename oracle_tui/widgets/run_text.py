@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -9,6 +11,12 @@ from rich.text import Text
 from oracle_tui.formats import bar, duration, known, plain, progress, rate, short_id, signed
 from oracle_tui.plots.line import LineData
 from oracle_tui.views import GLYPHS, RunView
+
+#: The fewest columns that a line of the log is folded into.
+LEAST_LOG = 30
+
+#: The time that a line of the log begins with.
+_PRECISE = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+\+00:00 ")
 
 #: The request that a status is the answer to.
 ANSWERED = {"paused": "pause", "stopped": "stop", "running": "resume"}
@@ -122,6 +130,17 @@ def candidate_lines(view: RunView, candidate: int, lost: Sequence[str], here: in
         lines.append(Text(name + words.get(int(state), value)))
     if here > 1:
         lines.append(Text(f"{here} in this cell (. next)", style="dim"))
+    return lines
+
+
+def log_lines(log: Sequence[str], width: int) -> list[str]:
+    """Return the lines of a log in so many columns: times to the second, long lines folded."""
+    lines: list[str] = []
+    for line in log:
+        shown = _PRECISE.sub(r"\1 \2Z ", line)
+        lines += textwrap.wrap(
+            shown, max(width, LEAST_LOG), subsequent_indent="    ", break_on_hyphens=False
+        ) or [""]
     return lines
 
 

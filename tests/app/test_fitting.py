@@ -13,7 +13,7 @@ from oracle_tui.plots.plot import Plot
 from oracle_tui.reading import RunFollower
 from oracle_tui.view_parts import Facts
 from oracle_tui.views import Stage
-from oracle_tui.widgets.run_text import stage_line
+from oracle_tui.widgets.run_text import log_lines, stage_line
 from oracle_tui.widgets.tabs import plot_name
 from oracle_tui.widgets.words import Words
 from tests.app.conftest import MakeRun
@@ -30,6 +30,20 @@ def test_a_running_study_is_told_in_one_line(make_run: MakeRun) -> None:
     narrow = stage_line(view, False, 58, machine)
     assert narrow.endswith("36/135   ETA 1:11 min")
     assert len(narrow) <= 58
+
+
+def test_a_log_is_folded_and_its_times_are_short() -> None:
+    log = (
+        "2026-11-23T18:15:19.277+00:00 stage: pretraining",
+        "2026-11-23T18:15:19.997+00:00 base network trained: test accuracy 0.9200, key lenet5-mini",
+        "no time",
+    )
+    assert log_lines(log, 60) == [
+        "2026-11-23 18:15:19Z stage: pretraining",
+        "2026-11-23 18:15:19Z base network trained: test accuracy",
+        "    0.9200, key lenet5-mini",
+        "no time",
+    ]
 
 
 def test_the_cost_of_a_study_of_many_layers_stays_in_sight() -> None:
