@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.leaderboard import Standing
 
 DASH = "-"
 
@@ -24,6 +29,11 @@ def tau_with_n(tau: float | None, n: int, *, short: bool = False) -> str:
         return DASH
     count = f"{n / 1e3:.1f}k" if 1_000 <= n < 10_000 else f"{n // 1_000}k"
     return f"{signed(tau, 2)} n={count if short and n >= 1_000 else f'{n:,}'}"
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """An interval of a correlation: `-0.61 to -0.40`."""
+    return f"{signed(low, 2)} to {signed(high, 2)}" if known(low) and known(high) else DASH
 
 
 def plain(value: float | None, digits: int = 4) -> str:
@@ -120,3 +130,15 @@ def rounded(value: int) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return str(value)
+
+
+def notes_of(standings: Sequence[Standing]) -> list[str]:
+    """What must be known of scores, each note once; with whose it is if not everybody's."""
+    whose: dict[str, list[str]] = {}
+    for one in standings:
+        if one.note:
+            whose.setdefault(one.note, []).append(one.score.partition("@")[0])
+    return [
+        note if len(names) == len(standings) else f"{note} ({', '.join(names)})"
+        for note, names in whose.items()
+    ]

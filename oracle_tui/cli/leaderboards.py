@@ -10,7 +10,7 @@ from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.options import json_option, runs_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
-from oracle_tui.formats import DASH, known, p_value, plain, signed
+from oracle_tui.formats import DASH, known, notes_of, p_value, plain, signed
 
 if TYPE_CHECKING:
     from engine.leaderboard import Overall, Standing
@@ -69,6 +69,8 @@ def leaderboard(runs: tuple[str, ...], outcome: str, as_json: bool) -> None:
     for name, board in zip(names, boards, strict=True):
         print_line(f"{name}, {outcome}")
         _print_board(board)
+        for note in notes_of(board):
+            print_line(note)
         print_line("")
     if len(boards) > 1:
         print_line(f"over {len(boards)} runs")
