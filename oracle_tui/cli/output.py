@@ -70,12 +70,12 @@ def write_file(target: Path, data: bytes) -> None:
     Raises:
         UsageError: It cannot be written.
     """
-    from engine.store.disk import replace_file
+    from engine.store.disk import hand_over
 
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(data)
         else:
-            replace_file(target.resolve(), data)
+            hand_over(target, data)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from error
