@@ -100,8 +100,11 @@ def age(seconds: float | None) -> str:
 
 
 def short_id(run_id: str) -> str:
-    """The few characters that tell runs apart: the spec's hash, and the number of a second run."""
-    head, _, rest = run_id.partition("-")
+    """The few characters that tell runs apart: the spec's hash, and the number of a second run.
+
+    An imported run has no spec, and is told by the name of its file.
+    """
+    head, _, rest = run_id.removeprefix("imported-").partition("-")
     number = rest.rpartition("-")[2] if "-" in rest else ""
     again = f"·{number}" if number.isdigit() and len(number) < 4 else ""
     return (head if len(head) <= 12 else f"{head[:11]}…") + again
