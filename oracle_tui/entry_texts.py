@@ -83,9 +83,7 @@ _TEXTS: Mapping[str, EntryText] = {
         "epochs for the base network",
         "Studies that share a base network train it once.",
     ),
-    "seed": EntryText(
-        "Seed", "fixes every random number", "The same seed gives the same numbers, bit for bit."
-    ),
+    "seed": EntryText("Seed", "fixes every random number", "The same seed gives the same numbers."),
     "wiring": EntryText(
         "Wiring",
         "correct, released or both",

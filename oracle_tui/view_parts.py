@@ -13,9 +13,6 @@ from oracle_tui.views import Axes, CandidateRows, Numbers, Point, Stage
 #: The oracle is the candidate with the lowest of this score.
 ORACLES_SCORE = "pruned_train_loss"
 
-#: What a config calls otherwise than people do.
-SPELLED = {"oracle_tui": "oracle-tui", "dataset": "data set"}
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -48,7 +45,7 @@ class Facts:
     """What a config says about its study; a spec of a stranger may be anything."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from engine.facts import facts_of
+        from engine.facts import facts_of, in_words
 
         try:
             facts = facts_of(config)
@@ -73,16 +70,9 @@ class Facts:
             lines += [
                 (escape(str(key)), text)
                 for key, value in environment.items()
-                if (text := escape(_in_words(value))) != told.get(key)
+                if (text := escape(in_words(value))) != told.get(key)
             ]
-        self.lines = tuple((SPELLED.get(key, key.replace("_", " ")), text) for key, text in lines)
-
-
-def _in_words(value: Any) -> str:
-    """Return a value of JSON as people write it: `host vm, pid 17, device cpu`."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_in_words(each)}" for key, each in value.items())
-    return "; ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
+        self.lines = tuple((key.replace("_", " "), text) for key, text in lines)
 
 
 def stage_of(live: Mapping[str, Any]) -> Stage:

@@ -12,6 +12,9 @@ from oracle_tui.formats import bar, duration, known, plain, progress, rate, shor
 from oracle_tui.plots.line import LineData
 from oracle_tui.views import GLYPHS, RunView
 
+#: What a config calls otherwise than people do.
+SPELLED = {"oracle tui": "oracle-tui", "dataset": "data set"}
+
 #: The fewest columns that a line of the log is folded into.
 LEAST_LOG = 30
 
@@ -148,5 +151,5 @@ def spec_lines(lines: Sequence[tuple[str, str]]) -> Text:
     """Return names and values of a spec, aligned."""
     width = max((len(name) for name, _ in lines), default=0) + 2
     return Text("\n").join(
-        Text.assemble((name.ljust(width), "dim"), value) for name, value in lines
+        Text.assemble((SPELLED.get(name, name).ljust(width), "dim"), value) for name, value in lines
     )

@@ -13,7 +13,7 @@ from oracle_tui.plots.plot import Plot
 from oracle_tui.reading import RunFollower
 from oracle_tui.view_parts import Facts
 from oracle_tui.views import Stage
-from oracle_tui.widgets.run_text import log_lines, stage_line
+from oracle_tui.widgets.run_text import log_lines, spec_lines, stage_line
 from oracle_tui.widgets.tabs import plot_name
 from oracle_tui.widgets.words import Words
 from tests.app.conftest import MakeRun
@@ -92,6 +92,7 @@ def test_a_spec_is_told_in_words_and_once() -> None:
     told = dict(lines)
     assert len(told) == len(lines)
     assert told["scores"] == "pruned_train_loss, l1"
-    assert told["oracle-tui"] == "0.1.0"
-    assert told["data set"] == "mnist-5k"
+    shown = spec_lines(lines).plain.split("\n")
+    assert f"{'oracle-tui':<19}0.1.0" in shown
+    assert f"{'data set':<19}mnist-5k" in shown
     assert told["workers"] == "host vm, pid 17; host vm, pid 18"
