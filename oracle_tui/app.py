@@ -141,9 +141,11 @@ class OracleApp(KeyOrderApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer the bindings of the screen in the palette, beside Textual's own commands."""
+        offered: set[str] = set()  # a binding of two keys is there twice
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.id and binding.tooltip and active.enabled:
+            if binding.id and binding.tooltip and active.enabled and binding.id not in offered:
+                offered.add(binding.id)
                 action, node = binding.action, active.node
                 yield SystemCommand(
                     binding.description,
