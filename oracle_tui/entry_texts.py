@@ -105,7 +105,7 @@ _TEXTS: Mapping[str, EntryText] = {
     ),
     "search": EntryText(
         "Search",
-        "none, greedy, swap",
+        "none, greedy, swap, l1",
         "Ways to look for a lower loss than the sample's; each adds the candidate that it finds.",
         TOGETHER,
     ),

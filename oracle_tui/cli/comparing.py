@@ -126,7 +126,7 @@ def _print_budget(pair: Mapping[str, Any]) -> None:
     print_line(
         f"  tau of test accuracy after {pair['short_epochs']:,} and after "
         f"{pair['full_epochs']:,} epochs {tau}, 95 % "
-        f"{interval(pair['tau_acc_lower'], pair['tau_acc_upper'])} "
+        f"{ends(pair['tau_acc_lower'], pair['tau_acc_upper'])} "
         f"(p {p_value(pair['kendall_p_acc'])}, {pair['n_shared']:,} shared candidates"
         f"{'; ' * bool(note)}{note})"
     )
