@@ -5,6 +5,7 @@ Both go through here, so that both say the same sentence about the same mistake.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ from engine.spec import StudySpec
 from engine.study_rules import ANSWERING, SpecError
 from engine.tuning import FULL, read_tuning
 from engine.weights import read_weights
+
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 
 # Entries in the order of the form; the command line has a flag for each.
 FIELDS = (
@@ -190,7 +193,7 @@ def _read(
             repeats=repeats,
             pretrain=recipes["pretrain_epochs"],
             retrain=recipes["epochs"],
-            wiring=typed["wiring"] or (base.wiring if base else "correct"),
+            wiring=typed["wiring"].lower() or (base.wiring if base else "correct"),
             seed=seed,
             scores=scores,
             search=search,
@@ -319,8 +322,10 @@ def _lasting(recipe: Recipe, text: str) -> Recipe:
 
 
 def _integer(name: str, text: str, alternative: str = "") -> int:
+    # Commas may only part thousands: 6,7 is a slip or two values, never 67.
+    plain = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
     try:
-        return int(text.replace(",", "").replace("_", ""))
+        return int(plain)
     except ValueError:
         raise UsageError(f"{name} must be a whole number{alternative}, not {text!r}.") from None
 

@@ -216,3 +216,10 @@ def _from_origin(origin: Origin) -> StudyFacts:
 
 def _optional(kind: Any, value: Any) -> Any:
     return None if value is None else kind(value)
+
+
+def in_words(value: Any) -> str:
+    """Returns a value of JSON as people write it: `host vm, pid 17, device cpu`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(each)}" for key, each in value.items())
+    return "; ".join(map(in_words, value)) if isinstance(value, list) else str(value)

@@ -39,7 +39,7 @@ def draw_figure(run: RunAnalysis, kind: Format, outcome: Outcome = "accuracy") -
     Args:
         run: The run.
         kind: The format of the file.
-        outcome: Final test accuracy, as in the published panels, or final test loss.
+        outcome: Best test accuracy, as in the published panels, or best test loss.
 
     Raises:
         UsageError: No candidate is finished, or matplotlib is not installed.
@@ -131,7 +131,7 @@ def _draw(run: RunAnalysis, values: Any, known: Any, outcome: Outcome) -> Figure
         label="oracle: lowest pruned train loss",
     )
     axes.set_xlabel("pruned train loss")
-    axes.set_ylabel(f"final test {outcome}")
+    axes.set_ylabel(f"best test {outcome}")
     axes.set_title(f"{_shortened(run.facts.title)}\n{_numbers(run, outcome)}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, framealpha=0.85)

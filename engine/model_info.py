@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Self, TypeVar
@@ -242,6 +242,11 @@ def listed(names: list[str], most: int = 30) -> str:
     """Returns names as an enumeration, cut where it would fill the screen."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def either(words: Sequence[str]) -> str:
+    """Returns what can be chosen as a sentence names it: `a or b`, `a, b or c`."""
+    return " or ".join([part for part in (", ".join(words[:-1]), words[-1]) if part])
 
 
 def _layer(name: Any, filters: Any, kind: Any, members: Any, weights: Any = 0) -> LayerInfo:

@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.devices import check_device
 from engine.entries import FIELDS, OPTIONS, problems_in, read_entries
 from engine.errors import UsageError
+from engine.model_info import either
 from engine.own_scores import CriterionFile, installed_scores, read_criterion
 from engine.placement import check_executor
 from engine.presets import find_preset
@@ -158,11 +159,19 @@ def judge_order(
 
 
 def _files(criteria: Sequence[str], problems: dict[str, str]) -> list[CriterionFile]:
+    files: dict[str, CriterionFile] = {}
     try:
-        return [read_criterion(Path(path).expanduser()) for path in criteria]
+        for path in criteria:
+            file = read_criterion(Path(path).expanduser())
+            first = files.setdefault(file.name, file)
+            if first.digest != file.digest:
+                raise UsageError(
+                    f"{first.path} and {file.path} would both be the score {file.name}; rename one."
+                )
     except UsageError as error:
         problems["criterion"] = str(error)
         return []
+    return list(files.values())
 
 
 def _groups(
@@ -205,15 +214,20 @@ def _read_point(
         singles = [None] if named is None else list(find_preset(named.strip()).each())
     except UsageError as error:
         return {"preset": str(error)}
-    both = entries.get("wiring", "").strip() == BOTH
+    wiring = entries.get("wiring", "").strip().lower()
+    both = wiring == BOTH
     for single in singles:
         spelled = {key: entries.get(key) for key in (*FIELDS, *OPTIONS)}
-        if both:
+        crossed = wiring not in ("", *WIRINGS, BOTH)
+        if both or crossed:
             spelled["wiring"] = WIRINGS[0]
         if files:
             # Whoever names a file wants it measured, beside what else is asked for.
             asked = spelled["scores"] or ",".join(single.spec.scores if single else ())
             spelled["scores"] = ",".join([asked, *(file.score for file in files)])
+        if crossed:  # a spec has one wiring, and so its own sentence would not name both
+            said = f"wiring is {either((*WIRINGS, BOTH))}, not {entries['wiring']!r}."
+            return problems_in(spelled, single, own) | {"wiring": said}
         try:
             spec = read_entries(spelled, single, own)
         except UsageError as error:

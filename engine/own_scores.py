@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import UsageError
 from engine.scores import column_of, find_score, is_well_formed
@@ -19,6 +19,8 @@ from engine.scores import column_of, find_score, is_well_formed
 ENTRY_POINTS = "oracle_tui.scores"
 FUNCTION = "score"
 _MAX_BYTES = 1 << 20
+
+Value = TypeVar("Value", str, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,15 @@ def read_criterion(path: Path) -> CriterionFile:
         raise UsageError(f"{path}, line {line}: {reason}.") from error
     if not any(isinstance(part, ast.FunctionDef) and part.name == FUNCTION for part in tree.body):
         raise UsageError(f"{path} defines no function `{FUNCTION}(subject, candidates)`.")
-    stated = _constants(tree)
+    title = _stated(tree, "title", str, f"{path}: title is a text in quotes.")
+    # A direction that is only known by running the file would turn its rank round unseen.
+    low = _stated(tree, "low_is_good", bool, f"{path}: low_is_good is True or False, written out.")
     return CriterionFile(
         name=name,
         path=path.resolve(),
         digest=content_digest(source),
-        title=str(stated.get("title") or name),
-        low_is_good=bool(stated.get("low_is_good", True)),
+        title=title or name,
+        low_is_good=low is not False,
     )
 
 
@@ -108,12 +112,20 @@ def is_usable(name: str) -> bool:
     return is_well_formed(name) and column_of(name) == name and find_score(name) is None
 
 
-def _constants(tree: ast.Module) -> dict[str, Any]:
-    """Returns the plain values that a module's top level gives to names."""
-    stated: dict[str, Any] = {}
+def _stated(tree: ast.Module, wanted: str, kind: type[Value], refusal: str) -> Value | None:
+    """Returns the plain value that a module's top level gives to a name last; None if it does not.
+
+    Raises:
+        UsageError: It gives something else; the refusal says what is wanted.
+    """
+    found: Value | None = None
     for part in tree.body:
-        if isinstance(part, ast.Assign) and isinstance(part.value, ast.Constant):
-            for target in part.targets:
-                if isinstance(target, ast.Name):
-                    stated[target.id] = part.value.value
-    return stated
+        targets = part.targets if isinstance(part, ast.Assign) else []
+        if isinstance(part, ast.AnnAssign) and part.value is not None:
+            targets = [part.target]
+        if any(isinstance(target, ast.Name) and target.id == wanted for target in targets):
+            value = getattr(getattr(part, "value", None), "value", None)
+            if not isinstance(value, kind):
+                raise UsageError(refusal)
+            found = value
+    return found

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from engine.data_sources.info import DatasetInfo
 from engine.errors import UsageError
-from engine.model_info import ModelInfo, listed
+from engine.model_info import ModelInfo, either, listed
 from engine.scores import (
     BASE_SCORES,
     applies,
@@ -229,4 +229,4 @@ def require_modest(value: object, depth: int = 0) -> None:
 
 def _one_of(field: str, value: str, words: Sequence[str]) -> None:
     if value not in words:
-        raise SpecError(field, f"{field} is {' or '.join(words)}, not {value!r}.")
+        raise SpecError(field, f"{field} is {either(words)}, not {value!r}.")

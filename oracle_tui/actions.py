@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,16 +107,11 @@ def export(run: Path, run_id: str, folder: Path | None) -> tuple[Path, ...]:
 
 
 def _write(target: Path, data: bytes) -> None:
+    from engine.store.disk import hand_over
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".export-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(name).replace(target)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+        hand_over(target, data)
     except OSError as error:
         raise UsageError(
             f"{target} cannot be written ({error.strerror}); name another folder as export_dir."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from textual import on
 from textual._compositor import CompositorUpdate
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -32,7 +34,7 @@ class OracleApp(KeyOrderApp):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "Quit", id="app.quit",
-                tooltip="Leave the app; engines go on in the background"),
+                tooltip="Leave the app; engines go on in the background (ctrl+q while you type)"),
         Binding("question_mark", "help", "Help", id="app.help", show=False,
                 tooltip="Every key of this screen"),
         Binding("Q", "queue", "Queue", id="app.queue", show=False,
@@ -43,6 +45,8 @@ class OracleApp(KeyOrderApp):
                 tooltip="Search for a command"),
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False,
                 tooltip="Draw everything again, where something else wrote on the terminal"),
+        Binding("ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False,
+                tooltip="Give the terminal back to the shell; fg there comes back"),
     ]  # fmt: skip
 
     def __init__(
@@ -93,6 +97,11 @@ class OracleApp(KeyOrderApp):
         self.shown.forget()
         self.refresh(layout=True)
 
+    @on(Driver.SignalResume)
+    def _continued(self) -> None:
+        """Draw everything again after a stop: the shell has had the terminal meanwhile."""
+        self.action_redraw()
+
     def get_default_screen(self) -> Screen[None]:
         """Begin with the list of runs."""
         return RunsScreen()
@@ -132,9 +141,11 @@ class OracleApp(KeyOrderApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer the bindings of the screen in the palette, beside Textual's own commands."""
+        offered: set[str] = set()  # a binding of two keys is there twice
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.id and binding.tooltip and active.enabled:
+            if binding.id and binding.tooltip and active.enabled and binding.id not in offered:
+                offered.add(binding.id)
                 action, node = binding.action, active.node
                 yield SystemCommand(
                     binding.description,
@@ -201,6 +212,12 @@ class OracleApp(KeyOrderApp):
         """Quit; engines stay."""
         self.exit()
 
+    def action_help_quit(self) -> None:
+        """Say after ctrl+c, which copies what is selected, how the app is left."""
+        key = self.get_key_display(Binding(self.config.keys.get("app.quit", "q").split(",")[0], ""))
+        words = f"{key} leaves, or ctrl+q while you type; engines go on in the background."
+        self.notify(words, markup=False)
+
 
 def binding_ids() -> set[str]:
     """Return the id of every binding that can be remapped."""
@@ -252,6 +269,9 @@ def run_app(
         config: settings; read from their file where not given.
     """
     app = OracleApp(runs_dir, open_run=open_run, config=config)
+    if isinstance(sys.__stderr__, io.TextIOWrapper):
+        # What Textual writes to. Terminals read UTF-8, whatever the locale says of text in files.
+        sys.__stderr__.reconfigure(encoding="utf-8", errors="replace")
     loop = asyncio.new_event_loop()
     app.run(mouse=mouse and app.config.mouse, loop=loop)
     going_on = sorted(name for name, status in app.live_runs.items() if status == "running")

@@ -83,9 +83,7 @@ _TEXTS: Mapping[str, EntryText] = {
         "epochs for the base network",
         "Studies that share a base network train it once.",
     ),
-    "seed": EntryText(
-        "Seed", "fixes every random number", "The same seed gives the same numbers, bit for bit."
-    ),
+    "seed": EntryText("Seed", "fixes every random number", "The same seed gives the same numbers."),
     "wiring": EntryText(
         "Wiring",
         "correct, released or both",
@@ -107,7 +105,7 @@ _TEXTS: Mapping[str, EntryText] = {
     ),
     "search": EntryText(
         "Search",
-        "none, greedy, swap",
+        "none, greedy, swap, l1",
         "Ways to look for a lower loss than the sample's; each adds the candidate that it finds.",
         TOGETHER,
     ),

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.leaderboard import Standing
 
 DASH = "-"
 
@@ -15,7 +20,7 @@ def known(value: float | None) -> bool:
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A correlation: always with its sign."""
-    return f"{value:+.{digits}f}" if value is not None and math.isfinite(value) else DASH
+    return f"{value:+z.{digits}f}" if value is not None and math.isfinite(value) else DASH
 
 
 def tau_with_n(tau: float | None, n: int, *, short: bool = False) -> str:
@@ -24,6 +29,11 @@ def tau_with_n(tau: float | None, n: int, *, short: bool = False) -> str:
         return DASH
     count = f"{n / 1e3:.1f}k" if 1_000 <= n < 10_000 else f"{n // 1_000}k"
     return f"{signed(tau, 2)} n={count if short and n >= 1_000 else f'{n:,}'}"
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """An interval of a correlation: `-0.61 to -0.40`."""
+    return f"{signed(low, 2)} to {signed(high, 2)}" if known(low) and known(high) else DASH
 
 
 def plain(value: float | None, digits: int = 4) -> str:
@@ -90,8 +100,11 @@ def age(seconds: float | None) -> str:
 
 
 def short_id(run_id: str) -> str:
-    """The few characters that tell runs apart: the spec's hash, and the number of a second run."""
-    head, _, rest = run_id.partition("-")
+    """The few characters that tell runs apart: the spec's hash, and the number of a second run.
+
+    An imported run has no spec, and is told by the name of its file.
+    """
+    head, _, rest = run_id.removeprefix("imported-").partition("-")
     number = rest.rpartition("-")[2] if "-" in rest else ""
     again = f"·{number}" if number.isdigit() and len(number) < 4 else ""
     return (head if len(head) <= 12 else f"{head[:11]}…") + again
@@ -120,3 +133,15 @@ def rounded(value: int) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return str(value)
+
+
+def notes_of(standings: Sequence[Standing]) -> list[str]:
+    """What must be known of scores, each note once; with whose it is if not everybody's."""
+    whose: dict[str, list[str]] = {}
+    for one in standings:
+        if one.note:
+            whose.setdefault(one.note, []).append(one.score.partition("@")[0])
+    return [
+        note if len(names) == len(standings) else f"{note} ({', '.join(names)})"
+        for note, names in whose.items()
+    ]

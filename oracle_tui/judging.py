@@ -19,6 +19,9 @@ from engine.study_rules import GRANULARITIES
 from oracle_tui.entry_texts import DEFAULTS, TEXTS
 from oracle_tui.formats import DASH
 
+#: Columns that a count may take in the outlook, of the 80 that there may be.
+MOST_COUNTED = 66
+
 #: Entries that show what they come to where nobody touched them; an option's box stays empty.
 _SHOWN = (*FIELDS, "scores", "search", "precision")
 
@@ -242,4 +245,13 @@ def _outlook(order: Order, costs: Sequence[Estimate]) -> str:
         times = f"shard {order.shard[0]} of {order.shard[1]}: "
     if len(specs) > 1:
         times = f"{len(specs)} wirings: "
-    return f"{spec.space.formula()} candidates\n{times}{retrainings}"
+    return f"{_counted(spec.space.formula())} candidates\n{times}{retrainings}"
+
+
+def _counted(formula: str) -> str:
+    """Returns a count in one line: without its factors where they are many."""
+    if len(formula) <= MOST_COUNTED:
+        return formula
+    factors, _, total = formula.rpartition(" = ")
+    sample, of, _ = factors.partition(" of ")
+    return f"{sample}{of}{total}" if of else total

@@ -45,7 +45,7 @@ class Facts:
     """What a config says about its study; a spec of a stranger may be anything."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        from engine.facts import facts_of
+        from engine.facts import facts_of, in_words
 
         try:
             facts = facts_of(config)
@@ -58,13 +58,21 @@ class Facts:
         self.title = escape(facts.title) + released
         known = {key: value for key, value in facts.columns.items() if value is not None}
         lines = [(key, escape(str(value))) for key, value in known.items()]
+        names = config.get("score_names")
+        if isinstance(names, list):
+            lines.append(("scores", escape(", ".join(map(str, names)))))
         for key in ("device", "created", "run_id"):
             if config.get(key) is not None:
                 lines.append((key, escape(str(config[key]))))
         environment = config.get("environment")
         if isinstance(environment, dict):
-            lines += [(escape(str(k)), escape(str(v))) for k, v in environment.items()]
-        self.lines = tuple((key.replace("_", " "), value) for key, value in lines)
+            told = dict(lines)
+            lines += [
+                (escape(str(key)), text)
+                for key, value in environment.items()
+                if (text := escape(in_words(value))) != told.get(key)
+            ]
+        self.lines = tuple((key.replace("_", " "), text) for key, text in lines)
 
 
 def stage_of(live: Mapping[str, Any]) -> Stage:

@@ -12,6 +12,7 @@ import numpy as np
 from engine import __version__
 from engine.analysis import RunAnalysis, analyse
 from engine.comparison import beside_the_paper, comparison_record, wiring_pairs, wiring_record
+from engine.facts import in_words
 from engine.figures import draw_figure, draw_taus
 from engine.leaderboard import leaderboard
 from engine.lost import lost_lines
@@ -102,9 +103,10 @@ def _run_section(run: RunAnalysis, reader: RunReader, name: str) -> Iterator[str
     found = find(run, reader.rows)
     yield f"<h2>{text(run.facts.title)}</h2>"
     yield f"<p><small>{text(run.id)}, {text(run.status)}</small></p>"
-    for verdict in found.verdicts[: 2 if run.by_loss.n else 1]:
+    outcomes = ("accuracy", "loss") if run.by_loss.n else ("accuracy",)
+    for outcome, verdict in zip(outcomes, found.verdicts, strict=False):
         note = f" ({verdict.note})" if verdict.note and verdict.note not in verdict.text else ""
-        yield f'<p class="verdict">{text(verdict.text + note)}</p>'
+        yield f'<p class="verdict">{text(f"By {outcome}: {verdict.text}{note}")}</p>'
     if np.isfinite(run.score + run.accuracy).any():
         yield inline_svg(draw_figure(run, "svg"), f"{name}a")
     if np.isfinite(run.score + run.loss).any():
@@ -119,7 +121,7 @@ def _run_section(run: RunAnalysis, reader: RunReader, name: str) -> Iterator[str
     environment = run.config.get("environment")
     if isinstance(environment, dict) and environment:
         yield "<h3>Environment</h3>"
-        yield facts((str(key), str(value)) for key, value in environment.items())
+        yield facts((str(key), in_words(value)) for key, value in environment.items())
 
 
 def _paper_section(run: RunAnalysis) -> Iterator[str]:

@@ -153,7 +153,8 @@ def compare_with_published(ours: TauInterval, panel: PublishedPanel) -> Publishe
     if not np.isfinite(ours.lower):
         return PublishedComparison(ours, theirs, None, f"No tau of ours yet: {pair}.")
     differs = ours.lower > theirs.upper or ours.upper < theirs.lower
-    claim = "Differs from the paper" if differs else "No difference from the paper can be claimed"
+    overlap = "The intervals overlap, so no difference from the paper is claimed"
+    claim = "Differs from the paper" if differs else overlap
     return PublishedComparison(ours, theirs, differs, f"{claim}: {pair}.")
 
 

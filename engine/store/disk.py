@@ -102,12 +102,14 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         view = view[written:]
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = True, shared: bool = False) -> None:
+def replace_file(
+    path: Path, data: bytes, *, durable: bool = True, shared: bool = False, mode: int = FILE_MODE
+) -> None:
     """Put `data` at `path` so that readers, and a crash, see the old file or the new, whole.
 
     With `durable` the data has reached the disk, and was read back, before the name changes; such
     files have one writer. Without, or where `shared`, several processes may replace the same file
-    at once.
+    at once. `mode` is the new file's, less the umask.
 
     Raises:
         OSError: it could not be written; what stood at `path` still stands.
@@ -115,7 +117,7 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True, shared: bool 
     temporary = temporary_name(path)
     if shared or not durable:
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    os.close(_write_new(temporary, data, durable=durable))
+    os.close(_write_new(temporary, data, durable=durable, mode=mode))
     try:
         os.replace(temporary, path)
     except OSError:
@@ -123,6 +125,17 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True, shared: bool 
         raise
     if durable:
         fsync_folder(path.parent)
+
+
+def hand_over(path: Path, data: bytes) -> None:
+    """Put `data` where a person asked for it, whole; it is theirs to share, unlike files of a run.
+
+    Raises:
+        OSError: it could not be written; what stood at `path` still stands, and stays as private.
+    """
+    path = path.resolve()
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666
+    replace_file(path, data, mode=mode)
 
 
 def begin_replacing(path: Path, data: bytes) -> int:
@@ -134,10 +147,10 @@ def begin_replacing(path: Path, data: bytes) -> int:
     return _write_new(temporary_name(path), data, durable=True)
 
 
-def _write_new(temporary: Path, data: bytes, *, durable: bool) -> int:
+def _write_new(temporary: Path, data: bytes, *, durable: bool, mode: int = FILE_MODE) -> int:
     remove(temporary)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary, flags, FILE_MODE)
+    fd = os.open(temporary, flags, mode)
     try:
         write_at(fd, data, 0)
         if durable:

@@ -64,9 +64,7 @@ def list_runs(runs_dir: Path, clock: HeartbeatClock | None = None) -> list[RunLi
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UsageError(
-            f"the folder of runs {printable(str(runs_dir))} cannot be read ({reason(error)})."
-        ) from error
+        raise _unreadable(runs_dir, error) from error
     old = _read_index(runs_dir)
     new: dict[str, Any] = {}
     listings = []
@@ -88,13 +86,19 @@ def find_run(runs_dir: Path, text: str) -> Path:
         UsageError: no run or more than one matches; the message names them.
     """
     if not text:
-        raise UsageError("name a run by its id, the beginning of its id, or a path.")
-    ids = _ids(runs_dir)
+        raise UsageError("Name a run by its id, the beginning of its id, or a path.")
+    unread: OSError | None = None
+    try:
+        ids = _ids(runs_dir)
+    except OSError as error:
+        ids, unread = {}, error
     if text in ids:
         return ids[text]
     path = Path(text).expanduser()
     with contextlib.suppress(OSError, ValueError):
         if (os.sep in text or text.endswith(".h5")) and path.exists():
+            if path.is_dir() and not os.path.lexists(path / HDF5_NAME):
+                raise UsageError(f"{printable(text)} is no run: there is no {HDF5_NAME} in it.")
             return path
     matches = [name for name in ids if name.startswith(text)]
     if len(matches) == 1:
@@ -102,18 +106,27 @@ def find_run(runs_dir: Path, text: str) -> Path:
     if not matches and os.path.isfile(path / HDF5_NAME):
         return path
     shown, where = printable(text), printable(str(runs_dir))
+    if not matches and os.sep in text:
+        raise UsageError(f"There is no run at {shown}; name one by its id or its path.")
     if not matches:
-        raise UsageError(f"no run in {where} begins with {shown!r}; list the runs to see them.")
+        if unread is not None:
+            raise _unreadable(runs_dir, unread)
+        raise UsageError(f"No run in {where} begins with {shown!r}; list the runs to see them.")
     named = ", ".join(printable(name) for name in matches[:_MAX_NAMED])
     more = f" and {len(matches) - _MAX_NAMED} more" if len(matches) > _MAX_NAMED else ""
     raise UsageError(f"{shown!r} matches {len(matches)} runs ({named}{more}); give more of the id.")
 
 
+def _unreadable(runs_dir: Path, error: OSError) -> UsageError:
+    where = printable(str(runs_dir))
+    return UsageError(f"The folder of runs {where} cannot be read ({reason(error)}).")
+
+
 def _ids(runs_dir: Path) -> dict[str, Path]:
-    """Return the ids by which the entries of the folder can be named."""
+    """Return the ids by which the entries of the folder can be named; raise OSError if unread."""
     try:
         names = sorted(name for name in os.listdir(runs_dir) if not name.startswith("."))
-    except OSError:
+    except FileNotFoundError:
         return {}
     paths = [(name, runs_dir / name) for name in names]
     bare = {

@@ -9,7 +9,7 @@ from oracle_tui.cli.finding import find_shown_runs
 from oracle_tui.cli.manual import command
 from oracle_tui.cli.options import json_option, runs_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
-from oracle_tui.formats import DASH, p_value, percent, plain, signed
+from oracle_tui.formats import DASH, ends, p_value, percent, plain, signed
 
 if TYPE_CHECKING:
     from engine.analysis import RunAnalysis
@@ -82,20 +82,15 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         record["id"],
         f"{record['n']:,}",
         signed(record["kendall_tau_acc"]),
-        interval(record["tau_acc_lower"], record["tau_acc_upper"]),
+        ends(record["tau_acc_lower"], record["tau_acc_upper"]),
         p_value(record["kendall_p_acc"]),
         f"{percent(record['anomaly_ratio_acc'])} ({percent(record['anomaly_ratio_lowest'])} to "
         f"{percent(record['anomaly_ratio_highest'])})",
         signed(record["paper_tau_acc"], 2),
-        interval(record["paper_tau_acc_lower"], record["paper_tau_acc_upper"]),
+        ends(record["paper_tau_acc_lower"], record["paper_tau_acc_upper"]),
         percent(record["paper_anomaly_ratio_acc"]),
         differs if paper else "no panel",
     )
-
-
-def interval(lower: float | None, upper: float | None) -> str:
-    """An interval of a correlation: `-0.61 to -0.40`."""
-    return DASH if lower is None or upper is None else f"{signed(lower, 2)} to {signed(upper, 2)}"
 
 
 def _print_pair(pair: WiringPair, correct: Mapping[str, Any], released: Mapping[str, Any]) -> None:
@@ -109,7 +104,7 @@ def _print_pair(pair: WiringPair, correct: Mapping[str, Any], released: Mapping[
                 record["id"],
                 f"{record['n']:,}",
                 signed(record["kendall_tau_acc"]),
-                interval(record["tau_acc_lower"], record["tau_acc_upper"]),
+                ends(record["tau_acc_lower"], record["tau_acc_upper"]),
                 plain(record["median_pruned_train_loss"]),
                 f"{plain(record['lowest_test_acc'])} to {plain(record['highest_test_acc'])}",
             )
@@ -131,7 +126,7 @@ def _print_budget(pair: Mapping[str, Any]) -> None:
     print_line(
         f"  tau of test accuracy after {pair['short_epochs']:,} and after "
         f"{pair['full_epochs']:,} epochs {tau}, 95 % "
-        f"{interval(pair['tau_acc_lower'], pair['tau_acc_upper'])} "
+        f"{ends(pair['tau_acc_lower'], pair['tau_acc_upper'])} "
         f"(p {p_value(pair['kendall_p_acc'])}, {pair['n_shared']:,} shared candidates"
         f"{'; ' * bool(note)}{note})"
     )

@@ -10,7 +10,7 @@ from oracle_tui.cli.finding import find_shown_run
 from oracle_tui.cli.manual import command, option
 from oracle_tui.cli.options import json_option, runs_argument, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line, print_table
-from oracle_tui.formats import p_value, plain, signed
+from oracle_tui.formats import DASH, known, notes_of, p_value, plain, signed
 
 if TYPE_CHECKING:
     from engine.leaderboard import Overall, Standing
@@ -69,6 +69,8 @@ def leaderboard(runs: tuple[str, ...], outcome: str, as_json: bool) -> None:
     for name, board in zip(names, boards, strict=True):
         print_line(f"{name}, {outcome}")
         _print_board(board)
+        for note in notes_of(board):
+            print_line(note)
         print_line("")
     if len(boards) > 1:
         print_line(f"over {len(boards)} runs")
@@ -87,7 +89,7 @@ def _print_board(board: list[Standing]) -> None:
             (
                 one.score,
                 signed(one.agreement),
-                f"[{signed(one.agreement_lower, 2)}, {signed(one.agreement_upper, 2)}]",
+                _interval(one),
                 p_value(one.p),
                 f"{one.n:,}",
                 plain(one.regret),
@@ -97,6 +99,12 @@ def _print_board(board: list[Standing]) -> None:
             for one in board
         ],
     )
+
+
+def _interval(one: Standing) -> str:
+    if not known(one.agreement_lower):
+        return DASH
+    return f"[{signed(one.agreement_lower, 2)}, {signed(one.agreement_upper, 2)}]"
 
 
 def _print_overall(scores: list[Overall]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
@@ -27,6 +26,7 @@ from oracle_tui.cli.queueing import merge, queue, sweep
 from oracle_tui.cli.requests import pause, resume, stop
 from oracle_tui.cli.results import export, runs, show
 from oracle_tui.cli.scores import scores
+from oracle_tui.cli.screen import hindrance
 from oracle_tui.cli.studies import demo, run
 
 
@@ -65,8 +65,8 @@ def oracle_tui(context: click.Context, no_mouse: bool, serve: bool, port: int) -
         serve_app(chosen_runs_folder(), port)
         return ExitCode.OK
     served = "TEXTUAL_DRIVER" in os.environ  # textual-serve runs the app without a terminal
-    if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
-        raise UsageError("The app needs a terminal; without one use a command, see --help.")
+    if not served and (why := hindrance()):
+        raise UsageError(why)
     from oracle_tui.app import run_app
 
     return run_app(chosen_runs_folder(), mouse=not no_mouse)

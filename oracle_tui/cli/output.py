@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,32 @@ from engine.errors import UsageError
 from engine.store.text import printable
 
 
+def put(data: str | bytes, *, newline: bool = True) -> None:
+    """Writes to stdout at once.
+
+    Raises:
+        UsageError: It cannot be written, as on a full disk. A reader that has left is no mistake.
+    """
+    try:
+        click.echo(data, nl=newline)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python would try once more to write what is left when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise UsageError(f"The output cannot be written: {error.strerror}.") from error
+
+
 def print_json(value: Any) -> None:
     """Prints one JSON value; what is not a number (NaN, infinities) becomes null."""
-    click.echo(json.dumps(finite(value), indent=2, allow_nan=False))
+    put(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
 def print_line(text: str) -> None:
     """Prints one line, with what could steer a terminal escaped."""
-    click.echo(printable(text))
+    put(printable(text))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -30,7 +50,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        put("  ".join(cells).rstrip())
 
 
 def finite(value: Any) -> Any:
@@ -50,12 +70,12 @@ def write_file(target: Path, data: bytes) -> None:
     Raises:
         UsageError: It cannot be written.
     """
-    from engine.store.disk import replace_file
+    from engine.store.disk import hand_over
 
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(data)
         else:
-            replace_file(target.resolve(), data)
+            hand_over(target, data)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.") from error

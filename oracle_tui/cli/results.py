@@ -18,7 +18,7 @@ from oracle_tui.cli.options import (
     runs_argument,
     runs_dir_option,
 )
-from oracle_tui.cli.output import print_json, print_line, print_table, write_file
+from oracle_tui.cli.output import print_json, print_line, print_table, put, write_file
 from oracle_tui.formats import tau_with_n
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ def runs(as_json: bool) -> None:
     from engine.store.listing import list_runs
 
     folder = chosen_runs_folder()
-    listings = list_runs(folder) if folder.is_dir() else []
+    listings = list_runs(folder)
     for listing in listings:
         if listing.error:
             say(listing.error)
     readable = [listing for listing in listings if not listing.error]
     if as_json:
         print_json([_record(listing) for listing in readable])
-    elif not readable:
+    elif not listings:
         say(f"There are no runs in {folder}; `oracle-tui demo` makes one.")
-    else:
+    elif readable:
         records = [_record(listing) for listing in readable]
         print_table(
             ("ID", "STATUS", "DONE", "TAU (ACCURACY)"),
@@ -136,7 +136,7 @@ def export(runs: tuple[str, ...], table: str, output: str | None) -> None:
 
     data = export_csv([RunReader(find_shown_run(run)) for run in runs], table)
     if output is None or output == "-":
-        click.echo(data, nl=False)
+        put(data, newline=False)
     else:
         write_file(Path(output), data)
 

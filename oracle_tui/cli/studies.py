@@ -15,6 +15,7 @@ from oracle_tui.cli.manual import command
 from oracle_tui.cli.messages import say
 from oracle_tui.cli.options import chosen_runs_folder, json_option, resume_hint, runs_dir_option
 from oracle_tui.cli.output import print_json, print_line
+from oracle_tui.cli.screen import hindrance
 from oracle_tui.cli.study_options import study_options
 
 
@@ -96,7 +97,7 @@ def demo() -> int:
     All 45 ways to remove 2 of 10 filters from the first layer of a LeNet5-Mini, on 5,000 digits
     that ship with the package. Nothing is downloaded.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if hindrance():
         return _run(Order((QUICK.specs,)), detach=False, as_json=False, picture=True)
     from engine.control import create_run, start_engine
     from oracle_tui.app import run_app

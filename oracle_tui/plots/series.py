@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -23,6 +24,10 @@ INTERVAL = "│"
 
 #: Neighbouring cells that one series keeps where several share them: a change of colour is dear.
 TURN = 4
+
+
+#: Columns between two intervals at the same place.
+APART = 2
 
 
 def _floats() -> Floats:
@@ -77,15 +82,13 @@ class SeriesData:
 
 def draw_series(data: SeriesData, cells: CellMap, cancelled: Callable[[], bool]) -> Frame:
     """Draw series in cell space (any thread)."""
-    layers: list[Cells] = []
-    for one in data.series:
-        if one.low.size:
-            layers.append(_bars(one, cells))
+    series = data.series if data.joined else beside_each_other(data.series, cells)
+    layers = [_bars(one, cells) for one in series if one.low.size]
     outside = 0
     if data.joined:
-        layers += [polyline(one.x, one.y, cells, one.glyph) for one in data.series]
+        layers += [polyline(one.x, one.y, cells, one.glyph) for one in series]
     else:
-        clouds = [reduce_points(one.x, one.y, cells, one.glyph) for one in data.series]
+        clouds = [reduce_points(one.x, one.y, cells, one.glyph) for one in series]
         outside = sum(cloud.outside for cloud in clouds)
         layers += take_turns(clouds, cells)
     points = sum(len(one.x) for one in data.series)
@@ -102,6 +105,26 @@ def draw_series(data: SeriesData, cells: CellMap, cancelled: Callable[[], bool])
         note=note,
         cancelled=cancelled,
     )
+
+
+def beside_each_other(series: Sequence[Series], cells: CellMap) -> list[Series]:
+    """Draw points with intervals that share a column two columns apart, each with its own bar.
+
+    In one column their bars would look like a single long interval.
+    """
+    step = (cells.window.x_high - cells.window.x_low) / cells.width
+    taken: Counter[int] = Counter()
+    result = []
+    for one in series:
+        column = int(cells.columns(one.x)[0]) if one.x.size == one.low.size == 1 else -1
+        if column >= 0:
+            before = taken[column]
+            taken[column] += 1
+            side = 1 if before % 2 else -1
+            result.append(replace(one, x=one.x + side * ((before + 1) // 2) * APART * step))
+        else:
+            result.append(one)
+    return result
 
 
 def take_turns(layers: Sequence[Cells], cells: CellMap) -> list[Cells]:

@@ -34,6 +34,9 @@ class HelpScreen(ModalScreen[None]):
                 tooltip="Close the help"),
         Binding("j,down", "down", "Down", id="help.down", show=False, tooltip="Scroll down"),
         Binding("k,up", "up", "Up", id="help.up", show=False, tooltip="Scroll up"),
+        Binding("g,home", "ends(-1)", "Top", id="help.top", show=False, tooltip="The first keys"),
+        Binding("G,end", "ends(1)", "Bottom", id="help.bottom", show=False,
+                tooltip="The last keys, and the marks of a plot"),
     ]  # fmt: skip
 
     def __init__(self, below: Screen[object], remapped: Mapping[str, str]) -> None:
@@ -53,6 +56,11 @@ class HelpScreen(ModalScreen[None]):
     def action_down(self) -> None:
         """Scroll a line."""
         self.query_one("#help").scroll_relative(y=2)
+
+    def action_ends(self, side: int) -> None:
+        """Scroll to the first or the last line."""
+        box = self.query_one("#help", VerticalScroll)
+        box.scroll_home() if side < 0 else box.scroll_end()
 
     def action_up(self) -> None:
         """Scroll a line back."""

@@ -28,6 +28,7 @@ from oracle_tui.widgets.leaderboard import LeaderboardTab
 from oracle_tui.widgets.numbers import NumbersPanel
 from oracle_tui.widgets.run_text import (
     candidate_lines,
+    log_lines,
     spec_lines,
     stage_line,
     title_line,
@@ -114,7 +115,7 @@ class RunScreen(LookingScreen):
         super().__init__(path)
         self._look: Timer | None = None
         self._lost: dict[int, tuple[str, ...]] = {}
-        self._log: tuple[str, ...] | None = None  # what the tab shows
+        self._log: list[str] | None = None  # what the tab shows
         self._machine, self._gauges = "", Machine()
 
     def compose(self) -> ComposeResult:
@@ -150,6 +151,10 @@ class RunScreen(LookingScreen):
         scatter.forget()  # no axes of nothing while the run is read
         scatter.focus()
         self.call_after_refresh(self._read)
+
+    def on_resize(self) -> None:
+        """Tell in as many columns as there are now."""
+        self._draw()
 
     # Reading.
 
@@ -208,7 +213,7 @@ class RunScreen(LookingScreen):
         if view is None:
             return
         self.query_one("#run-title", Words).show(title_line(view, self.size.width - 2))
-        stage = stage_line(view, self.size.width >= WIDE, self._machine)
+        stage = stage_line(view, self.size.width >= WIDE, self.size.width - 2, self._machine)
         self.query_one("#run-stage", Words).show(stage)
         scatter = self.query_one(ScatterPlot)
         if scatter.waits or not _same(scatter.data, view.scatter):
@@ -226,16 +231,19 @@ class RunScreen(LookingScreen):
     def _draw_log(self) -> None:
         view = self.view
         assert view is not None
-        if self.tab != "log" or view.log == self._log:
+        if self.tab != "log":
             return
-        log, old, new = self.query_one(Log), self._log or (), view.log
+        log, old = self.query_one(Log), self._log or []
+        new = log_lines(view.log, self.size.width - 3)
+        if new == self._log:
+            return
         # The tail moves on: write what is new, or everything where it cannot be told.
         at = next((i for i in range(len(new), 0, -1) if new[i - 1 : i] == old[-1:]), 0)
         if old and at and old[-at:] == new[:at]:
             log.write_lines(new[at:])
         else:
             log.clear()
-            log.write_lines(new or ("This run has no log here.",))
+            log.write_lines(new or ["This run has no log here."])
         self._log = new
 
     # The candidate under the cursor.

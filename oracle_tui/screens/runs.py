@@ -208,13 +208,13 @@ class RunsScreen(ActingScreen):
 
     def _header(self) -> None:
         live = sum(row.status == "running" for row in self.rows)
-        counts = f"{len(self.rows)} run{'' if len(self.rows) == 1 else 's'}"
+        counts = f"{len(self.rows):,} run{'' if len(self.rows) == 1 else 's'}"
         if live:
-            counts += f", {live} running"
+            counts += f", {live:,} running"
         if len(self.table.runs) < len(self.rows):
-            counts = f"{len(self.table.runs)} of {counts}"
+            counts = f"{len(self.table.runs):,} of {counts}"
         if self.marked:
-            counts += f", {len(self.marked)} selected"
+            counts += f", {len(self.marked):,} selected"
         if self.sort != SORTS[0] or self.descending:
             counts += f", by {self.sort} {'↓' if self.descending else '↑'}"
         where = at_home(self.oracle_app.runs_dir)
@@ -235,7 +235,7 @@ class RunsScreen(ActingScreen):
             empty.show(f"No run matches the filter.\n\n{FILTERS}\nesc shows all runs again.")
         elif nothing:
             empty.show(
-                "No runs yet.\n\nn starts one: the quick preset takes about two minutes.\n"
+                "No runs yet.\n\nn starts one: the quick preset takes a minute or two.\n"
                 "? shows every key."
             )
         if table.display and self.focused is None:

@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from oracle_tui.comparing import ComparedRun, Comparison, heat_map, layers_in_short
-from oracle_tui.formats import escape, percent, plain, signed, tau_with_n
+from oracle_tui.formats import ends, escape, percent, plain, signed, tau_with_n
 from oracle_tui.widgets.intervals import interval_line, ruler
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ def _entry(run: ComparedRun, name: str, pen: Pen) -> Text:
 
 
 def _side_by_side(entries: Sequence[Text], width: int) -> list[Text]:
-    """Put entries beside each other, each whole on one line."""
+    """Put entries beside each other, each on one line; of one that is longer, its beginning."""
     lines: list[Text] = []
-    for entry in entries:
+    for whole in entries:
+        entry = whole.copy()
+        entry.truncate(width, overflow="ellipsis")
         if lines and len(lines[-1]) + 3 + len(entry) <= width:
             lines[-1].append("   ").append_text(entry)
         else:
-            lines.append(entry.copy())
+            lines.append(entry)
     return lines
 
 
@@ -79,7 +81,7 @@ def tau_lines(found: Comparison, width: int, pen: Pen) -> Text:
         numbers = run.numbers
         line = _entry(run, f"{name:<{name_width}}", pen)
         line.append(f"{tau:<{tau_width}}", "bold")
-        line.append(f"{_interval(run):<16}")
+        line.append(f"{ends(run.numbers.low, run.numbers.high):<16}")
         lines.append(
             line.append_text(
                 interval_line(
@@ -142,7 +144,7 @@ def wiring_lines(found: Comparison) -> Text:
         lines.append(Text(f"{'':<22}{'correct':<18}released", "dim"))
         rows = [
             ("tau acc", *(tau_with_n(run.by_accuracy.tau, run.by_accuracy.n) for run in both)),
-            ("95 %", *(_ends(run.by_accuracy.lower, run.by_accuracy.upper) for run in both)),
+            ("95 %", *(ends(run.by_accuracy.lower, run.by_accuracy.upper) for run in both)),
             ("anomalies", *(percent(run.anomalies.ratio) for run in both)),
             ("pruned loss, median", *(plain(_median(run.score)) for run in both)),
             ("accuracy, lowest", *(plain(_least(run.accuracy)) for run in both)),
@@ -153,7 +155,7 @@ def wiring_lines(found: Comparison) -> Text:
         lines.append(
             Text.assemble(
                 (f"{'released - correct':<22}", "dim"),
-                f"{signed(change.difference)}  95 % {_ends(change.lower, change.upper)}  "
+                f"{signed(change.difference)}  95 % {ends(change.lower, change.upper)}  "
                 f"over {change.n:,} shared candidates",
             )
         )
@@ -168,15 +170,6 @@ def _median(values: NDArray[np.float64]) -> float:
 
 def _least(values: NDArray[np.float64]) -> float:
     return min((float(value) for value in values if math.isfinite(value)), default=math.nan)
-
-
-def _ends(low: float, high: float) -> str:
-    return f"{signed(low, 2)} to {signed(high, 2)}"
-
-
-def _interval(run: ComparedRun) -> str:
-    low, high = run.numbers.low, run.numbers.high
-    return f"{signed(low, 2)} to {signed(high, 2)}"
 
 
 def _or_nan(value: float | None) -> float:

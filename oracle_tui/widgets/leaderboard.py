@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from oracle_tui.formats import escape, plain, signed, tau_with_n
+from oracle_tui.formats import ends, escape, notes_of, plain, signed, tau_with_n
 from oracle_tui.widgets.intervals import interval_line, ruler
 from oracle_tui.widgets.words import Words
 
@@ -50,8 +50,7 @@ def board_lines(board: Board, width: int) -> Text:
         _standing_line(f"{name:<{names}}", one, room)
         for name, one in zip(shown, standings, strict=True)
     ]
-    notes = dict.fromkeys(escape(one.note) for one in standings if one.note)
-    lines += [Text(), *(Text(note, "italic") for note in notes)]
+    lines += [Text(), *(Text(escape(note), "italic") for note in notes_of(standings))]
     lines.append(Text(
         "The best predictor first: whose tau is farthest on the side that its meaning says (a loss "
         "should fall as accuracy rises). Regret: what its pick lacks to the best candidate; rank: "
@@ -61,7 +60,7 @@ def board_lines(board: Board, width: int) -> Text:
 
 
 def _standing_line(name: str, one: Standing, room: int) -> Text:
-    interval = f"{signed(one.tau_lower, 2)} to {signed(one.tau_upper, 2)}"
+    interval = ends(one.tau_lower, one.tau_upper)
     line = Text(name)
     line.append(f"{tau_with_n(one.tau, one.n, short=True):<13}", "bold")
     line.append(
@@ -93,7 +92,7 @@ def overall_lines(scores: Sequence[Overall], runs: int, width: int) -> Text:
         line = Text(f"{name:<{names}}")
         line.append(f"{signed(one.agreement, 2):>9}", "bold")
         line.append(
-            f"  {f'{signed(one.lowest, 2)} to {signed(one.highest, 2)}':<15}{one.runs:>5}"
+            f"  {ends(one.lowest, one.highest):<15}{one.runs:>5}"
             f"{one.wins:>5}{plain(one.regret):>8}{plain(one.seconds, 1):>8}"
         )
         lines.append(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from oracle_tui.formats import DASH, known, p_value, percent, plain, signed
+from oracle_tui.formats import DASH, ends, known, p_value, percent, plain, signed
 from oracle_tui.views import Point, RunView
 from oracle_tui.widgets.words import Words
 
@@ -18,7 +18,7 @@ def number_lines(view: RunView, *, short: bool = False) -> list[Text]:
             f"{signed(numbers.tau)}  n={numbers.n:,}",
             strong=True,
         ),
-        _line("  95 %", _interval(numbers.low, numbers.high)),
+        _line("  95 %", ends(numbers.low, numbers.high)),
         _line("  p", p_value(numbers.p)),
     ]
     if numbers.other and not short:
@@ -52,10 +52,6 @@ def _kind(outcome: str) -> str:
 
 def _line(name: str, value: str, *, strong: bool = False) -> Text:
     return Text.assemble((f"{name:<9}", "dim"), (value, "bold" if strong else ""))
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return f"{signed(low, 2)} to {signed(high, 2)}" if known(low) and known(high) else DASH
 
 
 def _anomaly(view: RunView) -> str:

@@ -122,6 +122,13 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
+def _id(run_id: str) -> str:
+    """Return what tells a run apart in so few columns: the number of a second run always stays."""
+    width = WIDTHS["id"]
+    head, dot, number = short_id(run_id).partition("·")
+    return f"{head[: width - 1 - len(number)]}·{number}" if dot else _cut(head, width)
+
+
 def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
     dim = "dim" if row.example else ""
     finished = row.status in ("done", "failed") or not row.n_total
@@ -134,7 +141,7 @@ def _cells(row: RunRow, marked: bool, old: str) -> dict[str, Text]:
         status = Text("✓ example", "dim")
     return {
         "mark": Text("●" if marked else "", "bold"),
-        "id": Text(short_id(row.id), dim),
+        "id": Text(_id(row.id), dim),
         **{name: Text(_cut(getattr(row, name), WIDTHS[name]), dim) for name in SPECIFIED},
         "status": status,
         "tau": Text(tau_with_n(row.tau, row.n, short=True), dim),

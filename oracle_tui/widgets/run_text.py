@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -9,6 +11,15 @@ from rich.text import Text
 from oracle_tui.formats import bar, duration, known, plain, progress, rate, short_id, signed
 from oracle_tui.plots.line import LineData
 from oracle_tui.views import GLYPHS, RunView
+
+#: What a config calls otherwise than people do.
+SPELLED = {"oracle tui": "oracle-tui", "dataset": "data set"}
+
+#: The fewest columns that a line of the log is folded into.
+LEAST_LOG = 30
+
+#: The time that a line of the log begins with.
+_PRECISE = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+\+00:00 ")
 
 #: The request that a status is the answer to.
 ANSWERED = {"paused": "pause", "stopped": "stop", "running": "resume"}
@@ -31,12 +42,13 @@ def title_line(view: RunView, width: int) -> str:
     return f"{title.ljust(room)}  {status}"
 
 
-def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
+def stage_line(view: RunView, wide: bool, width: int, machine: str = "") -> str:
     """Return how far the run is, or what can be done about its status.
 
     Args:
         view: the run.
         wide: whether there is room for everything.
+        width: columns that there are; of a running run as much is told as fits into one line.
         machine: what the engine takes of this machine.
     """
     asked = view.request and view.request != ANSWERED.get(view.status)
@@ -50,7 +62,12 @@ def stage_line(view: RunView, wide: bool, machine: str = "") -> str:
         parts = [counted, view.message or NEXT.get(view.status, "")]
     if asked:
         parts.insert(0, f"({view.request} asked for)")
-    return "   ".join(part for part in parts if part)
+    parts = [part for part in parts if part]
+    if view.status == "running":
+        for spare in (machine, rate(view.stage.rate)):
+            if spare in parts and len("   ".join(parts)) > width:
+                parts.remove(spare)
+    return "   ".join(parts)
 
 
 def _progress(view: RunView, wide: bool) -> list[str]:
@@ -119,9 +136,20 @@ def candidate_lines(view: RunView, candidate: int, lost: Sequence[str], here: in
     return lines
 
 
+def log_lines(log: Sequence[str], width: int) -> list[str]:
+    """Return the lines of a log in so many columns: times to the second, long lines folded."""
+    lines: list[str] = []
+    for line in log:
+        shown = _PRECISE.sub(r"\1 \2Z ", line)
+        lines += textwrap.wrap(
+            shown, max(width, LEAST_LOG), subsequent_indent="    ", break_on_hyphens=False
+        ) or [""]
+    return lines
+
+
 def spec_lines(lines: Sequence[tuple[str, str]]) -> Text:
     """Return names and values of a spec, aligned."""
     width = max((len(name) for name, _ in lines), default=0) + 2
     return Text("\n").join(
-        Text.assemble((name.ljust(width), "dim"), value) for name, value in lines
+        Text.assemble((SPELLED.get(name, name).ljust(width), "dim"), value) for name, value in lines
     )

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from oracle_tui.views import RunView
 
 
+#: Columns that the name of a plot keeps beside what its state says, of so many as it has.
+LEAST_NAME = 16
+
+
 def plot_name(plot: Plot, words: Words, text: str, *, empty: bool = False) -> None:
     """Say over a plot what it shows, and on the right how its limits follow the points."""
     note = plot.frame.note if plot.frame is not None else ""
     state = "" if empty else f"{plot.mode.value}  {note}".rstrip()
     if not plot.size.width:  # hidden: there is no room yet, and said again when there is
         state = ""
+    if len(state) > plot.size.width - 2 - min(len(text) + 2, LEAST_NAME):
+        state = state.partition(" ")[0]  # how the limits follow, without what is reduced
     room = plot.size.width - 2 - len(state)
     if state and len(text) >= room > 2:
         text = f"{text[: room - 2]}… "

@@ -16,7 +16,7 @@ from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
 from oracle_tui.comparing import COMPLEXITIES, compare_runs, complexity, differing, heat_map
 from oracle_tui.plots.reduction import CellMap, reduce_points
-from oracle_tui.plots.series import SeriesPlot, take_turns
+from oracle_tui.plots.series import Series, SeriesPlot, beside_each_other, take_turns
 from oracle_tui.plots.window import Window
 from oracle_tui.screens.compare import CompareScreen
 from oracle_tui.screens.runs import RunsScreen
@@ -65,6 +65,23 @@ def test_a_comparison_orders_taus_by_layer_ratio_and_complexity(make_run: MakeRu
     against = complexity(found, "ratio")
     assert [one.x.tolist() for one in against.series] == [[0.3], [0.2]]
     assert all(np.all((one.low <= one.y) & (one.y <= one.high)) for one in against.series)
+
+
+def test_intervals_at_the_same_place_stand_beside_each_other() -> None:
+    cells = CellMap(Window(0.0, 1.0, -1.0, 1.0), 50, 20)
+    tau = [np.array([value]) for value in (-0.5, 0.0, 0.5)]
+    series = [Series("a", "+", np.array([0.5]), y, y - 0.1, y + 0.1) for y in tau]
+    series.append(Series("b", "x", np.array([0.9]), tau[0], tau[0], tau[0]))
+    shown = beside_each_other(series, cells)
+    assert [int(cells.columns(one.x)[0]) for one in shown] == [25, 27, 23, 45]
+    cloud = Series("c", "o", np.array([0.5]), tau[0])  # without an interval nothing is hidden
+    assert beside_each_other([*series, cloud], cells)[-1] is cloud
+
+
+def test_a_name_that_is_too_long_for_the_legend_says_that_it_goes_on(make_run: MakeRun) -> None:
+    found = compare_runs([make_run("done", ratio=ratio) for ratio in (0.3, 0.2)])
+    lines = legend_lines(found, 8, lambda _: Style()).plain.split("\n")
+    assert all(len(line) == 8 and line.endswith("…") for line in lines)
 
 
 def test_a_run_that_cannot_be_read_is_a_sentence(make_run: MakeRun) -> None:

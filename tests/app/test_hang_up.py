@@ -179,6 +179,35 @@ def test_the_sigcont_of_a_hang_up_starts_no_second_reader_of_keys(
     app.assert_restored()
 
 
+def test_ctrl_z_gives_the_terminal_back_and_fg_draws_everything_again(
+    terminal: Callable[[], Terminal],
+) -> None:
+    app = terminal()
+    os.write(app.fd, b"\x1a")
+    deadline, status = time.monotonic() + PATIENCE, 0
+    while not os.WIFSTOPPED(status):
+        assert time.monotonic() < deadline, app.output[-2000:]
+        app.read(0.05)
+        status = os.waitpid(app.pid, os.WNOHANG | os.WUNTRACED)[1]
+    while app.read(0.1):
+        pass
+    app.assert_restored()
+    app.output = b""
+    os.kill(app.pid, signal.SIGCONT)
+    app.until(b"lenet5-mini")
+    os.write(app.fd, b"q")
+    assert app.wait(read=True) == 0
+    app.assert_restored()
+
+
+def test_ctrl_c_says_how_the_app_is_left(terminal: Callable[[], Terminal]) -> None:
+    app = terminal()
+    os.write(app.fd, b"\x03")
+    app.until(b"ctrl+q while you type")
+    os.write(app.fd, b"\x11")
+    assert app.wait(read=True) == 0
+
+
 def test_a_screen_that_does_not_change_sends_next_to_nothing(
     terminal: Callable[[], Terminal],
 ) -> None:

@@ -9,7 +9,7 @@ from engine.leaderboard import leaderboard
 from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
 from oracle_tui.deeper import Board, board_of
-from oracle_tui.formats import signed
+from oracle_tui.formats import ends, notes_of, signed
 from oracle_tui.widgets.leaderboard import board_lines
 from tests.app.conftest import MakeRun
 from tests.app.waiting import opened, text, until
@@ -55,6 +55,19 @@ def test_a_config_that_says_nothing_has_no_board(make_run: MakeRun) -> None:
     with RunReader(make_run("done")) as reader:
         found = board_of({"run_id": "x"}, reader.rows, "best_test_acc")
     assert board_lines(found, 76).plain.startswith("No leaderboard: the run does not say")
+
+
+def test_what_is_not_known_is_a_dash_and_a_note_says_of_which_score(make_run: MakeRun) -> None:
+    with RunReader(make_run("stopped", done=12)) as reader:
+        rows = reader.rows.copy()
+        rows["pruned_train_acc"] = 0.5
+        found = board_of(reader.config, rows, "best_test_acc")
+    lines = board_lines(found, 76).plain.split("\n")
+    constant = next(line for line in lines if line.startswith("Pruned train accuracy"))
+    assert constant.split()[3:5] == ["-", "-"]
+    assert "all scores are equal (pruned_train_acc)" in lines
+    assert notes_of(found.standings)[0].endswith("a rough interval (pruned_train_loss)")
+    assert (signed(-0.0), signed(-0.0001), ends(None, 1.0)) == ("+0.000", "+0.000", "-")
 
 
 async def test_the_tab_follows_the_outcome(app: OracleApp) -> None:

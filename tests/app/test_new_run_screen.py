@@ -10,8 +10,8 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
-from engine.entries import problems_in, read_entries
-from engine.orders import Order
+from engine.entries import read_entries
+from engine.orders import Order, judge_order
 from engine.presets import PRESETS
 from engine.store.reader import RunReader
 from oracle_tui.app import OracleApp
@@ -99,7 +99,7 @@ async def test_a_bad_entry_is_told_beside_it_and_nothing_can_start(
         screen = await form(pilot)
         for name, value in WRONG.items():
             await enter(pilot, screen, name, value)
-            wrong = problems_in({name: value}, PRESETS["quick"])[name]
+            wrong = judge_order({"preset": ["quick"], name: [value]})[1][name]
             assert screen.field(name).has_class("-wrong")
             assert sentence(screen, name) == wrong
             assert wrong in text(screen, "#reason")

@@ -19,6 +19,7 @@ from oracle_tui.screens.run import RunScreen
 from oracle_tui.screens.runs import RunsScreen
 from oracle_tui.views import RunRow
 from oracle_tui.widgets.preview import Preview
+from oracle_tui.widgets.run_table import WIDTHS, _id
 from oracle_tui.widgets.tables import KeyTable
 from tests.app.conftest import MakeRun
 from tests.app.waiting import settled, until
@@ -292,3 +293,14 @@ def test_filters(text: str, found: bool) -> None:
         created=0.0,
     )  # fmt: skip
     assert matches(row, text) is found
+
+
+def test_ids_are_told_apart_in_their_column() -> None:
+    width = WIDTHS["id"]
+    shown = [
+        _id(name)
+        for name in ("99204e-lenet5-mini-mnist-5k-conv1-0.2", "99204e-lenet5-mini-conv1-0.2-2",
+                     "99204e-lenet5-mini-conv1-0.2-12", "imported-others", "imported-a_long_table")
+    ]  # fmt: skip
+    assert shown == ["99204e", "99204·2", "9920·12", "others", "a_long…"]
+    assert all(len(each) <= width for each in shown)

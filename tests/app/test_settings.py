@@ -12,6 +12,7 @@ from engine.errors import UsageError
 from oracle_tui.app import OracleApp
 from oracle_tui.screens.palette import Palette
 from oracle_tui.screens.settings import SettingsScreen
+from tests.app.conftest import MakeRun
 from tests.app.waiting import settled
 
 MakeApp = Callable[..., OracleApp]
@@ -74,3 +75,13 @@ async def test_the_palette_stands_a_terminal_without_room(
             await pilot.press("pagedown", "pageup", "escape")
             await pilot.pause()
             assert not isinstance(app.screen, Palette)
+
+
+async def test_the_palette_offers_every_command_once(make_app: MakeApp, make_run: MakeRun) -> None:
+    make_run("done")
+    app = make_app()
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+    assert "Bottom" in titles  # of two keys
+    assert sorted(titles) == sorted(set(titles))

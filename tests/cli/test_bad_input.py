@@ -1,6 +1,12 @@
 """Bad input: exit code 2, exactly one sentence on stderr, nothing on stdout, no traceback."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
+
+from oracle_tui.cli.screen import hindrance
 
 
 def assert_refused(answer, says):
@@ -34,7 +40,7 @@ def assert_refused(answer, says):
         (("--epochs", "0"), "epochs"),
         (("--pretrain-epochs", "x"), "whole number"),
         (("--seed", "-1"), "seed"),
-        (("--wiring", "crossed"), "correct or released"),
+        (("--wiring", "crossed"), "correct, released or both"),
         (("--device", "cuda:512"), "no device cuda:512"),
         (("--device", "tpu"), "auto, cpu, cuda"),
         (("--recipe", "mixop=1"), "did you mean mixup"),
@@ -96,3 +102,34 @@ def test_a_run_file_that_is_none(oracle_tui, tmp_path, command, content):
 )
 def test_wrong_usage(oracle_tui, arguments, says):
     assert_refused(oracle_tui(*arguments), says)
+
+
+@pytest.mark.parametrize("command", [("runs", "--json"), ("presets",), ("export",)])
+def test_a_full_disk_behind_stdout(own_folders, make_run, command):
+    run = [make_run().name] if command == ("export",) else []
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "oracle_tui", *command, *run],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (told.returncode, told.stderr) == (
+        2, "The output cannot be written: No space left on device.\n",
+    )  # fmt: skip
+
+
+def test_runs_that_cannot_be_read_are_not_said_to_be_none(oracle_tui, make_run):
+    run = make_run()
+    (run / "run.h5").write_bytes(b"")
+    told = oracle_tui("runs")
+    assert (told.code, told.out) == (0, "")
+    assert "run.h5" in told.err
+    assert "There are no runs" not in told.err
+
+
+def test_the_app_is_not_shown_where_nothing_can_be_drawn(monkeypatch):
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("TERM", "dumb")
+    assert "TERM is dumb" in hindrance()
+    monkeypatch.setenv("TERM", "xterm")
+    assert hindrance() == ""

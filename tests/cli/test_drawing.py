@@ -72,7 +72,7 @@ def test_an_svg_has_every_candidate_and_marks_the_anomalies(oracle_tui, make_run
     assert f"p = {p:.1e}, n = 45" in title
     assert "LeNet5-Mini · mnist-5k · conv1 · 0.2" in title
     assert "pruned train loss" in title
-    assert "final test accuracy" in title
+    assert "best test accuracy" in title
 
 
 def test_loss_is_drawn_the_other_way_round(oracle_tui, make_run, tmp_path):
@@ -80,7 +80,7 @@ def test_loss_is_drawn_the_other_way_round(oracle_tui, make_run, tmp_path):
     assert oracle_tui("figure", make_run().name, "-o", str(out), "--outcome", "loss").code == 0
     svg = out.read_text()
     assert points(svg, "#d55e00") == 1
-    assert "final test loss" in svg
+    assert "best test loss" in svg
     assert "below the oracle, 2.2 %" in svg
 
 
@@ -166,7 +166,8 @@ def test_a_report_of_one_run(oracle_tui, make_run, tmp_path):
     shown = oracle_tui("show", run.name, "--json").json
     for expected in (
         run.name,
-        "Oracle pruning holds here",
+        "By accuracy: Oracle pruning holds here",
+        "By loss: ",
         f"{shown['kendall_tau_acc']:+.3f} (n 45",
         "by bootstrap",
         "p, filters renamed",

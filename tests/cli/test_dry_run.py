@@ -48,3 +48,8 @@ def test_what_does_not_fit_is_said(oracle_tui, monkeypatch):
     assert "3000.0 GB" in answer.err
     assert "does not fit" in answer.out
     assert "3,000.00 GB for one candidate" in answer.out
+
+
+def test_small_sizes_are_not_rounded_to_nothing():
+    sizes = [costing._size(count) for count in (22_000, 2_200_000, 2_200_000_000)]
+    assert sizes == ["22.0 kB", "2.2 MB", "2.20 GB"]

@@ -89,7 +89,7 @@ def test_the_order_can_be_changed_and_entries_removed(oracle_tui, swept):
         (("move", "nothing", "1"), "No run in the queue begins with 'nothing'"),
         (("move", "", "1"), "No run in the queue"),
         (("remove", "nothing"), "No run in the queue"),
-        (("add", "nothing"), "no run in"),
+        (("add", "nothing"), "No run in"),
         (("stop",), "Nobody on this machine"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 
 import h5py
@@ -191,6 +192,24 @@ def test_the_app_exports_the_same_bytes(oracle_tui, make_run, tmp_path):
     for path in actions.export(run, run.name, tmp_path):
         table = path.stem.rpartition("-")[2]
         assert path.read_text() == oracle_tui("export", run.name, "--table", table).out
+
+
+def test_what_is_exported_can_be_shared_and_stays_as_private_as_it_was(
+    oracle_tui, make_run, tmp_path
+):
+    run, umask = make_run(), os.umask(0o022)
+    try:
+        target, private = tmp_path / "out.csv", tmp_path / "private.csv"
+        private.touch(0o600)
+        for path in (target, private):
+            assert oracle_tui("export", run.name, "-o", str(path)).code == 0
+        (app, _) = actions.export(run, run.name, tmp_path)
+    finally:
+        os.umask(umask)
+    assert [path.stat().st_mode & 0o777 for path in (target, app, private)] == [
+        0o644, 0o644, 0o600,
+    ]  # fmt: skip
+    assert private.read_bytes() == target.read_bytes()
 
 
 def test_several_runs_with_one_damaged_write_nothing(oracle_tui, make_run, tmp_path):

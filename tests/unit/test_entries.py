@@ -30,7 +30,7 @@ def test_everything_typed():
             "dataset": "fashion-mnist",
             "layers": "conv1, conv2",
             "ratio": "0.5,.25",
-            "candidates": "1,00",
+            "candidates": "100",
             "repeats": "3",
             "epochs": "3",
             "pretrain_epochs": "12",
@@ -99,6 +99,9 @@ def test_large_spaces_are_sampled_by_default():
         ({"candidates": "46"}, "candidates", "Between 1 and 45"),
         ({"repeats": "0"}, "repeats", "from 1"),
         ({"repeats": "1.5"}, "repeats", "whole number"),
+        ({"epochs": "6,7"}, "epochs", "whole number, not '6,7'"),
+        ({"candidates": "1,00"}, "candidates", "whole number or all"),
+        ({"search": "foo"}, "search", "greedy, swap or l1"),
         ({"epochs": "0"}, "epochs", "from 1"),
         ({"pretrain_epochs": "-1"}, "pretrain_epochs", "from 1"),
         ({"seed": "-1"}, "seed", "from 0"),
@@ -115,6 +118,11 @@ def test_a_wrong_entry_is_named_in_one_sentence(entries, field, says):
     with pytest.raises(SpecError) as caught:
         read_entries(entries)
     assert (caught.value.field, str(caught.value)) == (field, problems[field])
+
+
+def test_commas_part_thousands():
+    spec = read_entries({"layers": "conv1,conv2", "ratio": "0.5", "candidates": "1,200"})
+    assert spec.candidates == 1_200
 
 
 def test_all_wrong_entries_are_named_at_once():

@@ -14,6 +14,7 @@ import torch
 from engine.control import create_run
 from engine.entries import read_entries
 from engine.errors import RunFailure, UsageError
+from engine.orders import judge_order
 from engine.own_scores import CriterionFile, installed_scores, read_criterion
 from engine.presets import QUICK
 from engine.scores import BASE_SCORES
@@ -26,6 +27,7 @@ from engine.work.pretraining import BaseNetwork
 
 torch.set_num_threads(1)
 
+NOTHING = "def score(subject, candidates):\n    return []\n"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "own-score.md"
 
 
@@ -125,6 +127,9 @@ def test_a_run_records_path_digest_and_direction(tmp_path: Path) -> None:
         ("mine.py", "\0", "mine.py, line 1: "),
         ("l1.py", "def score(subject, candidates):\n    return []\n", "a score already"),
         ("my-score.py", "def score(subject, candidates):\n    return []\n", "letters, digits"),
+        ("mine.py", f"low_is_good = 'no'\n{NOTHING}", "low_is_good is True or False"),
+        ("mine.py", f"low_is_good = not True\n{NOTHING}", "low_is_good is True or False"),
+        ("mine.py", f"title = 3\n{NOTHING}", "title is a text"),
     ],
 )
 def test_what_can_be_seen_without_running_it_is_refused_at_once(
@@ -134,6 +139,25 @@ def test_what_can_be_seen_without_running_it_is_refused_at_once(
         read_criterion(written(tmp_path, text, name))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_direction_may_be_written_with_its_type(tmp_path: Path) -> None:
+    text = f"title: str = 'Mine'\nlow_is_good: bool\nlow_is_good: bool = False\n{NOTHING}"
+    file = read_criterion(written(tmp_path, text))
+    assert (file.title, file.low_is_good) == ("Mine", False)
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first, same = written(tmp_path, NOTHING), written(tmp_path / "other", NOTHING)
+    order, problems = judge_order({}, criteria=[str(first), str(same)])
+    assert order is not None
+    assert [file.path for file in order.criteria] == [first]
+    assert problems == {}
+    same.write_text(f"x = 1\n{NOTHING}")
+    assert judge_order({}, criteria=[str(first), str(same)])[1] == {
+        "criterion": f"{first} and {same} would both be the score mine; rename one."
+    }
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def test_a_difference_needs_to_be_beyond_both_intervals(panels):
     below = compare_with_published(ours(-0.9, -0.95, theirs.lower - 0.01), panel)
     assert [c.differs for c in (exclusive, touching, beyond, below)] == [False, False, True, True]
     assert beyond.text.startswith("Differs from the paper: ours -0.20")
-    assert touching.text.startswith("No difference from the paper can be claimed")
+    assert touching.text.startswith(
+        "The intervals overlap, so no difference from the paper is claimed"
+    )
 
 
 def test_no_tau_of_ours_is_no_comparison(panels):

@@ -130,6 +130,11 @@ def test_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file cannot be read"):
         list_runs(tmp_path / "file")
+    with pytest.raises(UsageError, match=r"file cannot be read \(Not a directory\)"):
+        find_run(tmp_path / "file", "lenet")
+    assert list_runs(tmp_path / "nowhere") == []
+    with pytest.raises(UsageError, match=r"No run in .* begins with 'lenet'"):
+        find_run(tmp_path / "nowhere", "lenet")
 
 
 def test_find_run_by_id_prefix_and_path(tmp_path: Path) -> None:
@@ -144,6 +149,10 @@ def test_find_run_by_id_prefix_and_path(tmp_path: Path) -> None:
     assert find_run(tmp_path, str(bare)) == bare
     with pytest.raises(UsageError, match=r"2 runs \(lenet-1, lenet-1-b\)"):
         find_run(tmp_path, "lenet")
+    with pytest.raises(UsageError, match=r"There is no run at /no/such\.h5"):
+        find_run(tmp_path, "/no/such.h5")
+    with pytest.raises(UsageError, match=r"is no run: there is no run\.h5 in it"):
+        find_run(tmp_path, str(tmp_path))
     for text in ("nope", "", "\x1b[2J", "a\0b/c"):
         with pytest.raises(UsageError) as caught:
             find_run(tmp_path, text)

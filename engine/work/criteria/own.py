@@ -110,5 +110,5 @@ def _sentence(error: BaseException, source: str) -> str:
     if lines:
         line = lines[-1]
     where = f"{source}, line {line}" if line else source
-    said = " ".join(str(error).split())[:300]
+    said = " ".join(str(error).split())[:300].rstrip(".")
     return f"{where}: {type(error).__name__}{f': {said}' if said else ''}."
