@@ -25,7 +25,7 @@ from engine.work.mixing import Mixes, mixed_batches, target_loss
 from engine.work.models import network_of
 from engine.work.packs.base import AVERAGE, STEPS, Evaluation, repeatable
 from engine.work.packs.compiled import compiled_network
-from engine.work.packs.recording import Recorder
+from engine.work.packs.recording import Recorder, side_streams
 from engine.work.packs.rows import Rows
 from engine.work.packs.solo import images_at_a_time, tally
 from engine.work.packs.stepping import Masks, StackedStep, average_
@@ -115,14 +115,8 @@ class GraphedPack:
         self._loss = torch.zeros(size, dtype=torch.float64, device=device)
         self._right = torch.zeros(size, dtype=torch.int64, device=device)
         self._recorder = Recorder(device)
-        self._streams: list[torch.cuda.Stream] = []
-        if device.type == "cuda":
-            small = multiply_adds(info, {}) * recipe.batch_size < _SMALL_STEP
-            count = min(size, _BRANCHES if small else 1)
-            self._streams = [
-                torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-                for _ in range(count)
-            ]
+        small = multiply_adds(info, {}) * recipe.batch_size < _SMALL_STEP
+        self._streams = side_streams(device, min(size, _BRANCHES if small else 1))
 
     @property
     def size(self) -> int:
@@ -238,11 +232,14 @@ class GraphedPack:
         around = torch.cuda.current_stream(self._device)
         for stream in self._streams:
             stream.wait_stream(around)
-        for place in range(self._size):
-            with torch.cuda.stream(self._streams[place % len(self._streams)]):
-                work(place)
-        for stream in self._streams:
-            around.wait_stream(stream)
+        try:
+            for place in range(self._size):
+                with torch.cuda.stream(self._streams[place % len(self._streams)]):
+                    work(place)
+        finally:
+            # When work breaks off, too: a recording cannot be ended with a branch that is open.
+            for stream in self._streams:
+                around.wait_stream(stream)
 
 
 def recordable(network: nn.Module) -> bool:
