@@ -21,6 +21,7 @@ from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData
+from engine.work.gpu import gpu_environment, torch_index, use
 from engine.work.masking import Masking
 from engine.work.models import slice_plan
 from engine.work.needs import require_room, room_for_data
@@ -308,8 +309,12 @@ def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
     if name == "auto" and not torch.cuda.is_available():
         name = "cpu"
     gpus = visible_gpus() if name != "cpu" and torch.cuda.is_available() else []
-    if gpus and ":" not in name:
-        name = f"cuda:{gpus.index(choose(gpus, 1, this_user())[0])}"
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if begun and name in ("auto", "cuda"):
+        # An earlier run of this process took it; what that one left there is no other user's.
+        name = f"cuda:{torch.cuda.current_device()}"
+    elif gpus and ":" not in name:
+        name = f"cuda:{torch_index(choose(gpus, 1, this_user())[0], gpus)}"
     elif name == "auto":
         name = "cuda"
     try:
@@ -318,9 +323,10 @@ def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
         raise UsageError(f"There is no device named {name!r}; use auto, cpu or cuda.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"There is no device {name} for this torch; use auto or cpu.")
-    if gpus and (device.index or 0) < len(gpus):
-        say(f"computing on {gpus[device.index or 0]}")
-    return device
+    for gpu in gpus:
+        if torch_index(gpu, gpus) == (device.index or 0):
+            say(f"computing on {gpu}")
+    return use(device)
 
 
 def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]:
@@ -329,7 +335,7 @@ def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]
         "oracle_tui": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        **gpu_environment(device),
         "threads": threads,
         "pack": kind,
         **{library: version(library) for library in _LIBRARIES},
