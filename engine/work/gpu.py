@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from engine.errors import UsageError
 from engine.gpus import Gpu, driver_version
+from engine.work.memory import first_line
 
 
 def use(device: torch.device) -> torch.device:
@@ -15,9 +17,20 @@ def use(device: torch.device) -> torch.device:
 
     Libraries that are told no device (Triton, CUDA graphs) take the thread's own. torch lets
     convolutions round to TF32, and some containers all products, unless it is told otherwise.
+
+    Raises:
+        UsageError: Nothing can be computed on it: another process has it for itself, it has failed,
+            or torch was not built for it.
     """
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        try:
+            torch.cuda.set_device(device)
+            torch.ones(2, device=device).sum().item()
+        except RuntimeError as error:
+            raise UsageError(
+                f"Nothing can be computed on {device} ({first_line(error)}); see oracle-tui "
+                "doctor, name another device, or use --device cpu."
+            ) from error
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     return device

@@ -67,8 +67,13 @@ def gpu_failure(error: BaseException) -> str:
         return ""
     if not any(word in text for word in _GPU):
         return ""
-    first = str(error).strip().splitlines()[0].rstrip(".")
-    return f"The GPU failed ({first[:200]}); {_KEPT}"
+    return f"The GPU failed ({first_line(error)}); {_KEPT}"
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an error says, without the advice that torch adds in further lines."""
+    said = str(error).strip().splitlines()
+    return (said[0].rstrip(".") if said else type(error).__name__)[:200]
 
 
 def ends_all_gpu_work(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,7 @@ def pruned_scores(
     wiring: str = "correct",
     threads: int = 1,
     kind: str | None = None,
+    without: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluates every pruned network, before any retraining, on the whole train set.
@@ -69,6 +70,7 @@ def pruned_scores(
         wiring: "correct" or "released"; see `candidate_states`.
         threads: Threads that compute on a CPU.
         kind: "fused", "triton", "stacked" or "solo", to ask for one way; else the quickest.
+        without: Ways that are not taken unasked.
         progress: Called between steps with how many candidates' worth of work is done; may raise
             to break off.
 
@@ -82,7 +84,8 @@ def pruned_scores(
     kept = [kept_by_layer(plan, layers, candidate) for candidate in candidates]
     if info.family == ANSWERING:
         return _answering_scores(info, base, plan, kept, wiring, data, threads, tell)
-    kind = kind or pack_kind(info, {layer: len(some) for layer, some in kept[0].items()}, data)
+    widths = {layer: len(some) for layer, some in kept[0].items()}
+    kind = kind or pack_kind(info, widths, data, without=without)
     if kind == "fused" and len(layers) == 1:
         own = [one[layers[0]] for one in kept]
         readers = consumers_keep(base, plan, kept[:1], wiring)[0][layers[0]]
@@ -114,6 +117,7 @@ def masked_scores(
     *,
     threads: int = 1,
     kind: str | None = None,
+    without: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluates networks without some of their weights on the whole train set.
@@ -125,7 +129,7 @@ def masked_scores(
         return Evaluation(np.zeros(0), np.zeros(0))
     tell = progress or (lambda done: None)
     base = {name: tensor.to("cpu") for name, tensor in base_state.items()}
-    kind = kind or pack_kind(info, {}, data)
+    kind = kind or pack_kind(info, {}, data, without=without)
 
     def records(some: Sequence[Pruned]) -> list[list[tuple[int, ...]]]:
         return [[tuple(record) for record in candidate] for candidate in some]

@@ -108,7 +108,7 @@ class ImageData:
 def _moved(images: Tensor, device: torch.device) -> Tensor:
     """Returns images on a device; the channels of grey ones are views of one there, too."""
     if isinstance(images, Tensor) and images.shape[1] > 1 and images.stride(1) == 0:
-        return images[:, :1].to(device).expand_as(images)
+        return images[:, :1].to(device).expand(images.shape)
     return images.to(device)
 
 
