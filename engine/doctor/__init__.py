@@ -63,7 +63,7 @@ def _gpu_warnings(gpus: list[dict[str, Any]], engine: dict[str, Any]) -> list[st
     seen = [name for name in engine["devices"] if name.startswith("cuda")]
     if gpus and not seen and not found:
         found.append(
-            f"torch {engine.get('torch')} sees none of the {len(gpus)} GPU(s): it is a build for CPUs, "
-            "the driver is older than its CUDA wants, or CUDA_VISIBLE_DEVICES hides them."
+            f"torch {engine.get('torch')} sees none of the {len(gpus)} GPU(s): it is a build for "
+            "CPUs, the driver is older than its CUDA wants, or CUDA_VISIBLE_DEVICES hides them."
         )
     return found

@@ -15,6 +15,7 @@ from engine.recipe import Recipe
 from engine.study_rules import ANSWERING
 from engine.work.datasets import ImageData
 from engine.work.masking import Masking
+from engine.work.memory import out_of_memory
 from engine.work.models import network_of
 from engine.work.models.lenet import LeNet
 from engine.work.packs import fused
@@ -271,18 +272,27 @@ def _stacked_scores(
     loss = torch.zeros(len(kept), dtype=torch.float64, device=device)
     right = torch.zeros(len(kept), dtype=torch.int64, device=device)
     indices = torch.as_tensor([list(one[first]) for one in kept], device=device)
-    at_a_time = images_at_a_time(info, device)
+    at_a_time, together = images_at_a_time(info, device), _CANDIDATES_AT_A_TIME
     for start in range(0, len(images), at_a_time):
         piece = slice(start, start + at_a_time)
+        begin = 0
         with torch.no_grad(), repeatable():
             maps = whole.before(images[piece], first).transpose(0, 1)
-            for begin in range(0, len(kept), _CANDIDATES_AT_A_TIME):
-                some = slice(begin, begin + _CANDIDATES_AT_A_TIME)
+            while begin < len(kept):
+                some = slice(begin, begin + together)
                 parameters = {name: tensor[some] for name, tensor in on_device.items()}
-                logits = stacked_logits(info, parameters, maps[indices[some]], first)
-                more_loss, more_right = stacked_tally(logits, labels[piece])
+                try:
+                    logits = stacked_logits(info, parameters, maps[indices[some]], first)
+                    more_loss, more_right = stacked_tally(logits, labels[piece])
+                except RuntimeError as error:
+                    if together == 1 or not out_of_memory(error):
+                        raise
+                    # Maps of large images, or a small device.
+                    together //= 2
+                    continue
                 loss[some] += more_loss
                 right[some] += more_right
+                begin += together
         tell(len(kept) * min(piece.stop, len(images)) // len(images))
     return Evaluation(
         loss.cpu().numpy() / len(images), right.cpu().numpy().astype(np.float64) / len(images)

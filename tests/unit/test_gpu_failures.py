@@ -20,17 +20,19 @@ from engine.gpus import Gpu
 from engine.recipe import Recipe
 from engine.store.reader import RunReader
 from engine.store.writer import RunWriter
-from engine.work import bench
+from engine.work import bench, scoring
 from engine.work.datasets import ImageData
 from engine.work.executors.base import Broken, Chunk, Report, Tell
 from engine.work.executors.inline import InlineExecutor
 from engine.work.gpu import gpu_environment, torch_index
 from engine.work.memory import ends_all_gpu_work, gpu_failure, out_of_memory, sentence_of
-from engine.work.packs import choose, pack_kind, quickest_kind
+from engine.work.models import slice_plan
+from engine.work.packs import choose, pack_kind, quickest_kind, recording
 from engine.work.packs.base import Pack, repeatable
 from engine.work.packs.choose import KindFailure
+from engine.work.scoring import pruned_scores
 from engine.work.session import Session
-from tests.digits import first_digits
+from tests.digits import first_digits, strong_state
 from tests.pretended_gpu import pretended_gpu
 
 torch.set_num_threads(1)
@@ -116,6 +118,48 @@ def test_a_failure_that_outlasts_its_cause_is_reported_once(
     assert not broken.out_of_memory
     assert broken.sentence == gpu_failure(RuntimeError(ILLEGAL))
     assert "TORCH_USE_CUDA_DSA" in broken.trace
+
+
+def test_fewer_candidates_are_scored_at_a_time_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, digits = strong_state(LENET), first_digits(60, 10)
+    picks = [((n, n + 1),) for n in range(7)]
+
+    def scored() -> np.ndarray:
+        plan = slice_plan(LENET, 10)
+        return pruned_scores(LENET, base, plan, ["conv1"], picks, digits, kind="stacked").loss
+
+    expected, sizes = scored(), []
+    logits = scoring.stacked_logits
+
+    def scarce(info: Any, parameters: Any, maps: Any, after: str | None = None) -> Any:
+        sizes.append(len(maps))
+        if len(maps) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return logits(info, parameters, maps, after)
+
+    monkeypatch.setattr(scoring, "stacked_logits", scarce)
+    np.testing.assert_allclose(scored(), expected, atol=1e-6)
+    assert sizes == [*[7] * 4, 4, *[2] * 3, 1], "halved from 64 on, and kept"
+
+
+def test_torch_is_told_of_an_end_that_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[object, ...]] = []
+    graph = SimpleNamespace(reset=lambda: told.append(("reset",)))
+    stream: Any = SimpleNamespace(device_index=1)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *a: told.append(("end", *a)))
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *a: told.append(("release", *a)))
+    recording._end_recording_into("pool", graph, stream)
+    assert told == [("reset",), ("end", 1, "pool"), ("release", 1, "pool")]
+
+    def missed_nothing(*_: object) -> None:
+        raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    told.clear()
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", missed_nothing)
+    recording._end_recording_into("pool", graph, stream)
+    assert told == [("reset",)], "what is released twice belongs to other recordings"
 
 
 # Full float32.
