@@ -80,12 +80,16 @@ class GraphedPack:
         weights = self._rows.filled(own, size, device)
         rest = {name: tensor for name, tensor in states.items() if name not in own}
         moving = {name: tensor for name, tensor in rest.items() if tensor.is_floating_point()}
-        kept = Rows({name: tuple(tensor.shape[1:]) for name, tensor in moving.items()})
-        self._buffers = kept.views(kept.filled(moving, size, device)) | {
+        # Batch norms count batches; code that is compiled wants every tensor equally aligned.
+        counts = {name: tensor for name, tensor in rest.items() if tensor.dtype == torch.int64}
+        self._buffers = {
             name: tensor.to(device, copy=True)
             for name, tensor in rest.items()
-            if name not in moving
+            if name not in moving and name not in counts
         }
+        for some, nothing in ((moving, 0.0), (counts, 0)):
+            kept = Rows({name: tuple(tensor.shape[1:]) for name, tensor in some.items()})
+            self._buffers |= kept.views(kept.filled(some, size, device, nothing))
         self._average = (
             {name: buffer.clone() for name, buffer in self._buffers.items()} if recipe.ema else None
         )
