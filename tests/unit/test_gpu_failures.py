@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine import devices
 from engine.catalog import find_model
 from engine.control import create_run
 from engine.entries import read_entries
@@ -192,6 +193,16 @@ def test_a_gpu_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [torch_index(gpu, gpus) for gpu in gpus] == [1, 2, 0]
     order[:] = ["x", "y", "z"]
     assert [torch_index(gpu, gpus) for gpu in gpus] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("asked", "named"), [("cuda:01", "cuda:1"), ("CUDA", "cuda")])
+def test_a_device_is_named_as_torch_names_it(
+    asked: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_torch_is_cpu_only", lambda: False)
+    monkeypatch.setattr(devices, "cuda_device_count", lambda: 2)
+    assert devices.check_device(asked) == named
+    assert str(torch.device(named)) == named
 
 
 def test_a_run_records_the_device() -> None:

@@ -64,6 +64,7 @@ class Recorder:
             around.wait_stream(stream)
             for each, old in zip(changed, before, strict=True):
                 each.detach().copy_(old)
+            before.clear()
             graph = self._recorded(work, held, stream)
         except BaseException:
             # What was launched may still write into memory that is given back from here on.
