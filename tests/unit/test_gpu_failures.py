@@ -239,12 +239,17 @@ def _mixed_up(pack: Any) -> None:
     pack.state = lambda: {name: tensor.flip(0) for name, tensor in state().items()}
 
 
+def _stale(pack: Any) -> None:
+    evaluate, found = pack.evaluate, {}
+    pack.evaluate = lambda split: found.setdefault(split, evaluate(split))
+
+
 def _not_a_number(pack: Any) -> None:
     evaluate = pack.evaluate
     pack.evaluate = lambda split: replace(evaluate(split), loss=np.full(pack.size, np.nan))
 
 
-@pytest.mark.parametrize("wrong", [_too_far, _mixed_up, _not_a_number])
+@pytest.mark.parametrize("wrong", [_too_far, _mixed_up, _stale, _not_a_number])
 def test_a_kind_that_computes_otherwise_is_left_out(
     wrong: Any, data: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

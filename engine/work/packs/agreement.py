@@ -1,7 +1,7 @@
 """Whether a kind of pack computes on this device what each candidate computes by itself.
 
 Kernels and recordings that are right on one device may be wrong on the next one, and a study would
-not notice: so a run that chooses a kind compares one step of each with that of networks alone.
+not notice: so a run that chooses a kind compares two steps of each with those of networks alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from engine.work.datasets import ImageData
 from engine.work.mixing import seeded_mixes
 from engine.work.packs.base import MOMENTUM, Pack
 
-# Rounding moves a step of plain float32 by a thousandth at most; what is wrong moves it by much
+# Rounding moves steps of plain float32 by a thousandth at most; what is wrong moves them by much
 # more. AdamW divides gradients of rounding's size by themselves, and bfloat16 keeps three digits.
 _EXACT, _COARSE = 0.05, 0.5
+# How far a change of the loss may be off, for one that is small: by this share of the loss.
+_FLOOR = {_EXACT: 1e-4, _COARSE: 1e-2}
+# The second step and the second evaluation replay what the first ones recorded.
+_STEPS = 2
 _EVALUATED_IMAGES = 512
 # The first and the last candidate of a pack: what is mixed up between candidates shows in both.
 _SEEN = (0, -1)
@@ -31,17 +35,17 @@ _SEEN = (0, -1)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one step made of some candidates of a pack.
+    """What two steps made of some candidates of a pack.
 
     Attributes:
-        before: Their states before it, float64 by name.
-        after: Their states after it.
-        loss: Their test losses then.
+        before: Their states before, float64 by name.
+        after: Their states after.
+        losses: Their test losses before and after.
     """
 
     before: dict[str, Tensor]
     after: dict[str, Tensor]
-    loss: NDArray[np.float64]
+    losses: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def for_trials(data: ImageData) -> ImageData:
@@ -62,17 +66,17 @@ def told_apart(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def trial_of(pack: Pack, data: ImageData, recipe: Recipe) -> Trial:
-    """Has a pack take one step, and evaluate."""
-    before = _seen(pack)
-    count = min(len(data.train_labels), recipe.batch_size)
+    """Has a pack evaluate, take two steps, and evaluate again."""
+    before, loss = _seen(pack), pack.evaluate("test").loss[list(_SEEN)]
+    count = min(len(data.train_labels), _STEPS * recipe.batch_size)
     draws = batch_draws(0, 0, 0, count) if data.augmented else None
     order = np.arange(count, dtype=np.int64)
     pack.train(order, recipe.learning_rate, draws, seeded_mixes(0, recipe, count))
-    return Trial(before, _seen(pack), pack.evaluate("test").loss[list(_SEEN)])
+    return Trial(before, _seen(pack), (loss, pack.evaluate("test").loss[list(_SEEN)]))
 
 
 def disagreement(one: Trial, alone: Trial, recipe: Recipe, precision: str = "float32") -> str:
-    """Returns how a kind's step differs from that of networks alone; empty where it does not.
+    """Returns how a kind's steps differ from those of networks alone; empty where it does not.
 
     Steps are compared by their length: how far apart they end, by how far they went. What is not
     finite alone tells nothing.
@@ -84,11 +88,19 @@ def disagreement(one: Trial, alone: Trial, recipe: Recipe, precision: str = "flo
         apart = _length([one.after[n] - alone.after[n] for n in names])
         went = _length([alone.after[n] - alone.before[n] for n in names])
         if math.isfinite(went) and not apart <= limit * went:
-            return f"one step's {what} are {apart:.2g} apart, where the step is {went:.2g} long"
-    told = np.isfinite(alone.loss)
-    far = np.abs(one.loss - alone.loss)[told]
-    if not (far <= limit * (1 + np.abs(alone.loss[told]))).all():
-        return f"losses are {far.max():.2g} apart, of {np.abs(alone.loss[told]).max():.2g}"
+            return f"after two steps {what} are {apart:.2g} apart, and went {went:.2g}"
+    told = np.isfinite(alone.losses[0] + alone.losses[1])
+    (start, end), (own_start, own_end) = alone.losses, one.losses
+    change, own_change = (end - start)[told], (own_end - own_start)[told]
+    size = 1 + np.abs(start[told])
+    near = np.abs(own_start - start)[told] <= limit * size
+    alike = np.abs(own_change - change) <= _COARSE * np.abs(change) + _FLOOR[limit] * size
+    if not (near & alike).all():
+        found, expected = own_start[told][0], start[told][0]
+        return (
+            f"losses go from {found:.4g} by {own_change[0]:.4g}, where they go from "
+            f"{expected:.4g} by {change[0]:.4g}"
+        )
     return ""
 
 

@@ -283,7 +283,7 @@ def quickest_kind(
 
 
 def _measured(pack: Pack, data: ImageData, recipe: Recipe) -> tuple[Measured, Trial]:
-    """Trains one step to look at it, then a few steps twice; what must be compiled is, first."""
+    """Trains two steps to look at them, then a few steps twice; what must be compiled is, first."""
     began = time.perf_counter()
     trial = trial_of(pack, data, recipe)
     ready = time.perf_counter() - began

@@ -249,10 +249,13 @@ class GraphedPack:
 def recordable(network: nn.Module) -> bool:
     """Tells whether a network is of convolutions, and computes the same whenever it is replayed.
 
-    What a network draws, its recordings would draw for all candidates from one stream.
+    What a network draws, its recordings would draw for all candidates from one stream; and what it
+    keeps of an earlier evaluation (attention's biases in some of timm's), they would keep for good.
     """
     modules = list(network.modules())
-    return any(isinstance(m, nn.Conv2d) for m in modules) and not any(map(_draws, modules))
+    keeps = any("cache" in name for module in modules for name in vars(module))
+    convolves = any(isinstance(module, nn.Conv2d) for module in modules)
+    return convolves and not keeps and not any(map(_draws, modules))
 
 
 def _draws(module: Any) -> bool:
