@@ -21,9 +21,9 @@ from engine.work.datasets import ImageData
 from engine.work.mixing import seeded_mixes
 from engine.work.packs.base import MOMENTUM, Pack
 
-# Of the way that two steps went, graphed and solo packs ended 4e-7 to .005 apart in float32 on a CPU
-# (ResNets, a VGG, a ViT), and .03 in bfloat16; what is wrong moves them by much more. AdamW divides
-# gradients of rounding's size by themselves.
+# Of the way two steps went, graphed and solo packs ended 4e-7 to .005 apart in float32 (ResNets,
+# a VGG and a ViT on a CPU), and .03 in bfloat16; what is wrong moves them by much more. AdamW
+# divides gradients of rounding's size by themselves.
 _EXACT, _COARSE = 0.05, 0.5
 # How far a change of the loss may be off, for one that is small: by this share of the loss.
 _FLOOR = {_EXACT: 1e-4, _COARSE: 1e-2}
