@@ -8,6 +8,7 @@ Given several folders it works on one after the other, for as long as each gets 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Works on the runs named by the arguments; returns the exit code of the process."""
+    # CUDA counts the quickest GPU first unless it is told to count as the driver and nvidia-smi do.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if arguments[:1] == ["describe"] and len(arguments) == 2:
         return _describe(arguments[1])
     if arguments[:1] == ["describe-data"] and len(arguments) == 2:
@@ -142,7 +145,7 @@ def _study(writer: RunWriter, session: Session) -> tuple[str, str]:
     Raises:
         TakenOver: The run is another engine's now.
     """
-    from engine.work.memory import RAN_OUT, out_of_memory
+    from engine.work.memory import sentence_of
     from engine.work.session import StopRequested, TakenOver
 
     try:
@@ -161,10 +164,7 @@ def _study(writer: RunWriter, session: Session) -> tuple[str, str]:
     except Exception as error:
         for line in traceback.format_exc().splitlines():
             writer.log(line)
-        if out_of_memory(error):
-            return "failed", RAN_OUT
-        kind = type(error).__name__
-        return "failed", f"The engine met an unexpected error, {kind}: {error}."
+        return "failed", sentence_of(error)
 
 
 def _leave(writer: RunWriter, session: Session, status: str, message: str) -> None:

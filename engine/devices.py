@@ -35,7 +35,8 @@ def check_device(name: str) -> str:
     if (index := int(match.group(1) or 0)) >= count:
         last = f"cuda:{count - 1}"
         raise SpecError("device", f"There is no device cuda:{index} here; the last one is {last}.")
-    return wanted
+    # torch refuses cuda:01.
+    return wanted if match.group(1) is None else f"cuda:{index}"
 
 
 def cuda_device_count() -> int:

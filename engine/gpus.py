@@ -118,6 +118,22 @@ def visible_gpus() -> list[Gpu]:
     return shown(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
+def driver_version() -> str:
+    """Returns the version of NVIDIA's driver; empty where it does not say."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ""
+    try:
+        return _text(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return ""
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def shown(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
     """Returns the GPUs that a CUDA_VISIBLE_DEVICES names, in its order, as CUDA reads it.
 

@@ -13,7 +13,7 @@ for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
 # asks for this once, as it is imported.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 # Settings of whoever runs the tests.
-for _name in ("NO_COLOR", "FORCE_COLOR", "CUDA_VISIBLE_DEVICES"):
+for _name in ("NO_COLOR", "FORCE_COLOR", "CUDA_VISIBLE_DEVICES", "ORACLE_TUI_PACKS"):
     os.environ.pop(_name, None)
 
 settings.register_profile(

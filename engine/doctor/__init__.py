@@ -40,12 +40,30 @@ def diagnose(runs: Path, config: Path, *, seconds: float = 120.0) -> dict[str, A
         problems.append(engine["error"])
     elif engine["kernel"] and not engine["kernel"]["usable"]:
         warnings.append(f"{engine['kernel']['reason']} Studies on a CPU take far longer without.")
+    found = devices()
+    if not engine["error"]:
+        warnings += _gpu_warnings(found["gpus"], engine)
     return {
         "can_start": not problems,
         "problems": problems,
         "warnings": warnings,
         "versions": versions(),
-        "devices": devices(),
+        "devices": found,
         "engine": engine,
         "folders": [asdict(folder) for folder in folders.values()],
     }
+
+
+def _gpu_warnings(gpus: list[dict[str, Any]], engine: dict[str, Any]) -> list[str]:
+    """Returns why GPUs that the driver knows cannot be computed on."""
+    found = [
+        f"Nothing can be computed on {name} {why}; studies would fail there."
+        for name, why in (engine.get("broken") or {}).items()
+    ]
+    seen = [name for name in engine["devices"] if name.startswith("cuda")]
+    if gpus and not seen and not found:
+        found.append(
+            f"torch {engine.get('torch')} sees none of the {len(gpus)} GPU(s): it is a build for "
+            "CPUs, the driver is older than its CUDA wants, or CUDA_VISIBLE_DEVICES hides them."
+        )
+    return found

@@ -7,6 +7,8 @@ from typing import Any
 
 import psutil
 
+from engine.gpus import driver_version
+
 
 def devices() -> dict[str, Any]:
     """Returns the processors this process may use, the memory in bytes, and the GPUs."""
@@ -20,6 +22,7 @@ def devices() -> dict[str, Any]:
         "memory_available_bytes": memory.available,
         "gpus": gpus,
         "gpu_note": note,
+        "gpu_driver": driver_version() if gpus else "",
     }
 
 

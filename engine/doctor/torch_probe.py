@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_LEAVES = ("torch", "devices", "threads", "kernel")
+_LEAVES = ("torch", "devices", "broken", "threads", "kernel")
 
 
 def probe_torch(seconds: float) -> dict[str, Any]:
     """Starts Python as an engine is started, imports torch there, and returns what it said.
 
     Returns:
-        `error` ("" where all is well), `torch` its version, `devices` by name, `threads`, and
-        `kernel`: whether the fused CPU kernel can be used, with the reason where not.
+        `error` ("" where all is well), `torch` its version, `devices` by name, those that are
+        `broken` with the reason, `threads`, and `kernel`: whether the fused CPU kernel can be used,
+        with the reason where not.
     """
     answer: dict[str, Any] = dict.fromkeys(_LEAVES) | {"error": ""}
     root = str(Path(__file__).resolve().parents[2])

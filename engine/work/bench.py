@@ -21,6 +21,7 @@ from engine.recipe import Recipe
 from engine.spec import StudySpec
 from engine.store.writer import RunWriter
 from engine.work.datasets import ImageData
+from engine.work.gpu import gpu_environment, torch_index, use
 from engine.work.masking import Masking
 from engine.work.models import slice_plan
 from engine.work.needs import require_room, room_for_data
@@ -35,6 +36,7 @@ from engine.work.packs import (
     triton_trouble,
     warm_up,
 )
+from engine.work.packs.choose import KINDS
 from engine.work.pretraining import BaseNetwork, base_network
 from engine.work.scoring import masked_scores, pruned_scores
 from engine.work.session import Session
@@ -45,6 +47,8 @@ from engine.work.surgery import SlicePlan, candidate_states, l1_selection
 # masks.
 Pruned = tuple[tuple[int, ...], ...]
 
+# Kinds of pack to choose from, for a machine on which one of them does not work.
+_KINDS_VARIABLE = "ORACLE_TUI_PACKS"
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "h5py", "numba")
 
 
@@ -61,6 +65,7 @@ class Bench:
         plan: Its slice plan.
         picks: Candidates that a search found beside those of the space.
         kind: How packs are computed; None for the first kind there is.
+        left_out: Kinds that do not work here, or were not to be used.
     """
 
     spec: StudySpec
@@ -71,6 +76,7 @@ class Bench:
     plan: SlicePlan
     picks: tuple[Pruned, ...] = ()
     kind: str | None = None
+    left_out: tuple[str, ...] = ()
 
     def candidate(self, candidate: int) -> Pruned:
         """Returns the filters a candidate loses; the picks' ids come after the space's."""
@@ -98,6 +104,7 @@ class Bench:
                 candidates,
                 self.data,
                 threads=self.threads,
+                without=self.left_out,
                 progress=progress,
             )
         return pruned_scores(
@@ -109,6 +116,7 @@ class Bench:
             self.data,
             wiring=self.spec.wiring,
             threads=self.threads,
+            without=self.left_out,
             progress=progress,
         )
 
@@ -200,13 +208,14 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
     require_memory(spec, data, device)
     session.say(note="")
     plan = slice_plan(spec.model_info, data.classes)
+    left_out = _left_out(writer)
     if compiles(spec.model_info, data, spec.precision):
         _compile(spec, data, writer, session)
     elif device.type == "cpu" and fused_trouble():
         writer.log(fused_trouble())
     elif trouble := triton_trouble(spec.model_info, data):
         writer.log(trouble)
-    kind = _kind(spec, data, threads, writer, session, workers)
+    kind = _kind(spec, data, threads, writer, session, workers, left_out)
     session.stage("pretraining", spec.pretrain.epochs if spec.pretrains else 0, "epochs")
 
     def trained(epochs: int) -> None:
@@ -219,6 +228,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
         progress=trained,
         checkpoint=session.checkpoint,
         note=writer.log,
+        without=left_out,
     )
     known = writer.config.get("base_digest")
     if spec.weights is not None and known not in (None, base.digest):
@@ -228,7 +238,7 @@ def prepare(spec: StudySpec, writer: RunWriter, session: Session, workers: int =
         )
     origin = "from the cache" if base.cached else "trained" if spec.pretrains else "as given"
     writer.log(f"base network {origin}: test accuracy {base.test_acc:.4f}, key {base.key}")
-    bench = Bench(spec, device, threads, data, base, plan, kind=kind)
+    bench = Bench(spec, device, threads, data, base, plan, kind=kind, left_out=tuple(left_out))
     writer.config = {
         **writer.config,
         "device": str(device),
@@ -263,37 +273,57 @@ def _kind(
     writer: RunWriter,
     session: Session,
     workers: int,
+    left_out: list[str],
 ) -> str:
     """Returns how packs are computed: as in an earlier part of this run, else what is quickest.
 
-    A run keeps to one kind, because kinds round differently.
+    A run keeps to one kind, because kinds round differently. Kinds that do not work here are added
+    to `left_out`, and to what the run records: a process whose GPU one of them broke ends, and the
+    next one does without.
     """
     info, kept = spec.model_info, spec.kept
     kinds = possible_kinds(info, kept, data, spec.precision, spec.retrain, masked=spec.masked)
     plain = possible_kinds(info, kept, data, spec.precision)
-    if plain[0] not in kinds:
+    if plain[0] not in (*kinds, *left_out):
         masks = ("masks of single weights",) if spec.masked else ()
         beyond = " and ".join((*masks, *spec.retrain.beyond_plain))
         writer.log(f"packs of kind {plain[0]} know no {beyond}; computing with {kinds[0]}")
     before = writer.config.get("environment")
     if isinstance(before, dict) and before.get("pack") in kinds:
         return str(before["pack"])
+    kinds = [kind for kind in kinds if kind not in left_out] or ["solo"]
     if data.train_images.device.type == "cpu":
         return kinds[0]
     # The first launch of a Triton kernel compiles it.
     session.stage("compiling")
     retrainings = int(writer.config.get("n_total") or spec.rows)
-    return quickest_kind(
-        info,
-        kept,
-        data,
-        spec.retrain,
-        kinds=kinds,
-        threads=threads,
-        precision=spec.precision,
-        samples=retrainings * spec.retrain.epochs * len(data.train_labels) / workers,
-        say=writer.log,
-    )
+    try:
+        return quickest_kind(
+            info,
+            kept,
+            data,
+            spec.retrain,
+            kinds=kinds,
+            threads=threads,
+            precision=spec.precision,
+            samples=retrainings * spec.retrain.epochs * len(data.train_labels) / workers,
+            say=writer.log,
+            left_out=left_out,
+        )
+    finally:
+        writer.config = {**writer.config, "kinds_left_out": sorted(set(left_out))}
+
+
+def _left_out(writer: RunWriter) -> list[str]:
+    """Returns the kinds of pack that did not work here before, or that a person left out."""
+    found = [str(kind) for kind in writer.config.get("kinds_left_out") or []]
+    if asked := os.environ.get(_KINDS_VARIABLE, "").split():
+        if unknown := sorted(set(asked) - set(KINDS)):
+            raise UsageError(
+                f"{_KINDS_VARIABLE} names {unknown[0]!r}; kinds of pack are {' '.join(KINDS)}."
+            )
+        found += [kind for kind in KINDS if kind not in asked]
+    return found
 
 
 def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
@@ -308,8 +338,12 @@ def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
     if name == "auto" and not torch.cuda.is_available():
         name = "cpu"
     gpus = visible_gpus() if name != "cpu" and torch.cuda.is_available() else []
-    if gpus and ":" not in name:
-        name = f"cuda:{gpus.index(choose(gpus, 1, this_user())[0])}"
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if begun and name in ("auto", "cuda"):
+        # An earlier run of this process took it; what that one left there is no other user's.
+        name = f"cuda:{torch.cuda.current_device()}"
+    elif gpus and ":" not in name:
+        name = f"cuda:{torch_index(choose(gpus, 1, this_user())[0], gpus)}"
     elif name == "auto":
         name = "cuda"
     try:
@@ -318,9 +352,10 @@ def pick_device(name: str, say: Callable[[str], None]) -> torch.device:
         raise UsageError(f"There is no device named {name!r}; use auto, cpu or cuda.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"There is no device {name} for this torch; use auto or cpu.")
-    if gpus and (device.index or 0) < len(gpus):
-        say(f"computing on {gpus[device.index or 0]}")
-    return device
+    for gpu in gpus:
+        if torch_index(gpu, gpus) == (device.index or 0):
+            say(f"computing on {gpu}")
+    return use(device)
 
 
 def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]:
@@ -329,7 +364,7 @@ def environment(device: torch.device, threads: int, kind: str) -> dict[str, Any]
         "oracle_tui": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        **gpu_environment(device),
         "threads": threads,
         "pack": kind,
         **{library: version(library) for library in _LIBRARIES},

@@ -28,7 +28,7 @@ from engine.work.augment import batch_draws
 from engine.work.bench import pick_device
 from engine.work.datasets import ImageData
 from engine.work.masking import Masking
-from engine.work.memory import out_of_memory
+from engine.work.memory import ends_all_gpu_work, out_of_memory
 from engine.work.mixing import batch_mixes
 from engine.work.models import build_model, slice_plan
 from engine.work.needs import free_memory, needs_of, refusal
@@ -122,7 +122,7 @@ def _pace(
     batch = int(min(recipe.batch_size, max(2, _AIM_WORK[device.type] // work)))
     count = batch * int(min(_MOST_STEPS, max(1, _AIM_WORK[device.type] // (work * batch))))
     data = _random_data(spec, device, count)
-    kind = possible_kinds(info, kept, data, spec.precision, recipe, masked=masked)[0]
+    kinds = possible_kinds(info, kept, data, spec.precision, recipe, masked=masked)
     warm_up(info, kept, data)
     state = build_model(info, classes, kept).state_dict()
     size = 1
@@ -136,7 +136,9 @@ def _pace(
         else:
             states, masks = masking.states([spec.space[i % len(spec.space)] for i in range(size)])
 
-        def pack(batch: int, states: Any = states, masks: Any = masks) -> Pack:
+        def pack(
+            batch: int, kind: str = kinds[0], states: Any = states, masks: Any = masks
+        ) -> Pack:
             return make_pack(
                 info, states, data, replace(recipe, batch_size=batch), threads=threads, kind=kind,
                 torch_threads=1 if candidates else torch_threads_of(info),
@@ -146,9 +148,12 @@ def _pace(
         try:
             return _timed(pack, recipe, data, batch, count), size
         except Exception as error:
-            if not out_of_memory(error) or size == 1:
+            if out_of_memory(error) and size > 1:
+                size //= 2
+            elif len(kinds) > 1 and not out_of_memory(error) and not ends_all_gpu_work(error):
+                del kinds[0]  # a run finds out, too, that this kind does not work here
+            else:
                 raise
-            size //= 2
 
 
 def _timed(

@@ -132,6 +132,8 @@ def refusal(spec: StudySpec, needs: Needs, free: int, device: str) -> str:
 def free_memory(device: torch.device) -> int:
     """Returns the bytes that are free on a device."""
     if device.type == "cuda":
+        # What an earlier run of this process used and torch only keeps is free, too.
+        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
     return int(psutil.virtual_memory().available)

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ def base_network(
     progress: Callable[[int], None] | None = None,
     checkpoint: Callable[[], None] | None = None,
     note: Callable[[str], None] | None = None,
+    without: Collection[str] = (),
 ) -> BaseNetwork:
     """Returns a study's base network: out of the cache, or trained by the study's recipe.
 
@@ -102,6 +103,7 @@ def base_network(
         progress: Called with how many epochs are done.
         checkpoint: Called between steps; may raise to break off.
         note: Called with a sentence when something is worth the log.
+        without: Kinds of pack that are not taken.
 
     Raises:
         RunFailure: Training gave no finite loss in any epoch.
@@ -120,11 +122,11 @@ def base_network(
             return found
         if (released := family_of(spec.model_info).weights(spec.model_info)) is not None:
             # They are in a folder of their own and not kept once more.
-            return _as_given(_new_pack(spec, released, data, threads), key)
+            return _as_given(_new_pack(spec, released, data, threads, without), key)
         state = initial_state(spec, data.classes)
         if spec.weights is not None:
             state = given_state(spec, state, data.classes, say)
-        pack = _new_pack(spec, state, data, threads)
+        pack = _new_pack(spec, state, data, threads, without)
         if spec.pretrains:
             trained = _train(spec, data, key, pack, progress or (lambda epochs: None), rest)
         else:
@@ -205,7 +207,13 @@ def initial_state(spec: StudySpec, classes: int) -> dict[str, Tensor]:
         return dict(build_model(spec.model_info, classes).state_dict())
 
 
-def _new_pack(spec: StudySpec, state: Mapping[str, Tensor], data: ImageData, threads: int) -> Pack:
+def _new_pack(
+    spec: StudySpec,
+    state: Mapping[str, Tensor],
+    data: ImageData,
+    threads: int,
+    without: Collection[str],
+) -> Pack:
     stacked = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
     return make_pack(
         spec.model_info,
@@ -215,6 +223,7 @@ def _new_pack(spec: StudySpec, state: Mapping[str, Tensor], data: ImageData, thr
         threads=threads,
         torch_threads=torch_threads_of(spec.model_info),
         precision=spec.precision,
+        without=without,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine.recipe import Recipe
 from engine.study_rules import ANSWERING
 from engine.work.datasets import ImageData
 from engine.work.masking import Masking
+from engine.work.memory import out_of_memory
 from engine.work.models import network_of
 from engine.work.models.lenet import LeNet
 from engine.work.packs import fused
@@ -52,6 +53,7 @@ def pruned_scores(
     wiring: str = "correct",
     threads: int = 1,
     kind: str | None = None,
+    without: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluates every pruned network, before any retraining, on the whole train set.
@@ -69,6 +71,7 @@ def pruned_scores(
         wiring: "correct" or "released"; see `candidate_states`.
         threads: Threads that compute on a CPU.
         kind: "fused", "triton", "stacked" or "solo", to ask for one way; else the quickest.
+        without: Ways that are not taken unasked.
         progress: Called between steps with how many candidates' worth of work is done; may raise
             to break off.
 
@@ -82,7 +85,8 @@ def pruned_scores(
     kept = [kept_by_layer(plan, layers, candidate) for candidate in candidates]
     if info.family == ANSWERING:
         return _answering_scores(info, base, plan, kept, wiring, data, threads, tell)
-    kind = kind or pack_kind(info, {layer: len(some) for layer, some in kept[0].items()}, data)
+    widths = {layer: len(some) for layer, some in kept[0].items()}
+    kind = kind or pack_kind(info, widths, data, without=without)
     if kind == "fused" and len(layers) == 1:
         own = [one[layers[0]] for one in kept]
         readers = consumers_keep(base, plan, kept[:1], wiring)[0][layers[0]]
@@ -114,6 +118,7 @@ def masked_scores(
     *,
     threads: int = 1,
     kind: str | None = None,
+    without: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluates networks without some of their weights on the whole train set.
@@ -125,7 +130,7 @@ def masked_scores(
         return Evaluation(np.zeros(0), np.zeros(0))
     tell = progress or (lambda done: None)
     base = {name: tensor.to("cpu") for name, tensor in base_state.items()}
-    kind = kind or pack_kind(info, {}, data)
+    kind = kind or pack_kind(info, {}, data, without=without)
 
     def records(some: Sequence[Pruned]) -> list[list[tuple[int, ...]]]:
         return [[tuple(record) for record in candidate] for candidate in some]
@@ -267,18 +272,27 @@ def _stacked_scores(
     loss = torch.zeros(len(kept), dtype=torch.float64, device=device)
     right = torch.zeros(len(kept), dtype=torch.int64, device=device)
     indices = torch.as_tensor([list(one[first]) for one in kept], device=device)
-    at_a_time = images_at_a_time(info, device)
+    at_a_time, together = images_at_a_time(info, device), _CANDIDATES_AT_A_TIME
     for start in range(0, len(images), at_a_time):
         piece = slice(start, start + at_a_time)
+        begin = 0
         with torch.no_grad(), repeatable():
             maps = whole.before(images[piece], first).transpose(0, 1)
-            for begin in range(0, len(kept), _CANDIDATES_AT_A_TIME):
-                some = slice(begin, begin + _CANDIDATES_AT_A_TIME)
+            while begin < len(kept):
+                some = slice(begin, begin + together)
                 parameters = {name: tensor[some] for name, tensor in on_device.items()}
-                logits = stacked_logits(info, parameters, maps[indices[some]], first)
-                more_loss, more_right = stacked_tally(logits, labels[piece])
+                try:
+                    logits = stacked_logits(info, parameters, maps[indices[some]], first)
+                    more_loss, more_right = stacked_tally(logits, labels[piece])
+                except RuntimeError as error:
+                    if together == 1 or not out_of_memory(error):
+                        raise
+                    # Maps of large images, or a small device.
+                    together //= 2
+                    continue
                 loss[some] += more_loss
                 right[some] += more_right
+                begin += together
         tell(len(kept) * min(piece.stop, len(images)) // len(images))
     return Evaluation(
         loss.cpu().numpy() / len(images), right.cpu().numpy().astype(np.float64) / len(images)

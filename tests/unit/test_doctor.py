@@ -115,3 +115,18 @@ def test_a_torch_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
     (slow / "__init__.py").write_text("import time; time.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert "longer than 0.5 s" in probe_torch(0.5)["error"]
+
+
+def test_gpus_that_cannot_be_computed_on_are_named() -> None:
+    from engine.doctor import _gpu_warnings
+
+    gpus = [{"name": "a GPU"}]
+    engine = {"torch": "2.13.0", "devices": {"cpu": "cpu", "cuda:0": "a GPU"}, "broken": {}}
+    assert _gpu_warnings(gpus, engine) == []
+    assert _gpu_warnings([], {**engine, "devices": {"cpu": "cpu"}}) == []
+    (unseen,) = _gpu_warnings(gpus, {**engine, "devices": {"cpu": "cpu"}})
+    assert "torch 2.13.0 sees none of the 1 GPU(s)" in unseen
+    why = "CUDA error: no kernel image is available for execution on the device"
+    broken = {"cuda:0, a GPU,": why}
+    (told,) = _gpu_warnings(gpus, {**engine, "devices": {"cpu": "cpu"}, "broken": broken})
+    assert told == f"Nothing can be computed on cuda:0, a GPU, {why}; studies would fail there."

@@ -188,6 +188,9 @@ def test_what_draws_or_has_no_convolutions_is_not_recorded() -> None:
     assert recordable(build_model(find_model("resnet56"), 10))
     assert recordable(_Dropping(0.0))
     assert not recordable(_Dropping(0.5))
+    remembering = _Dropping(0.0)
+    remembering.attention_bias_cache = {}
+    assert not recordable(remembering)
     assert not recordable(nn.Linear(2, 2))
 
 

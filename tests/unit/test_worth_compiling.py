@@ -110,3 +110,8 @@ def test_every_part_of_every_row_is_aligned_and_keeps_its_values() -> None:
         for place in range(4):
             assert (views[name][place].data_ptr() - rows.data_ptr()) % 256 == 0
     assert rows.count_nonzero() == sum(part.numel() for part in parts.values())
+    counts = Rows({"norm.num_batches_tracked": ()}).filled(
+        {"norm.num_batches_tracked": torch.tensor([3, 4])}, 2, torch.device("cpu"), 0
+    )
+    assert counts.dtype == torch.int64
+    assert counts.sum(1).tolist() == [3, 4]

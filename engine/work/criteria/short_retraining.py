@@ -13,6 +13,7 @@ from engine.work.augment import seeded_draws
 from engine.work.bench import Pruned
 from engine.work.chunks import train_epoch
 from engine.work.criteria.subject import Scores, Subject, Tell
+from engine.work.memory import out_of_memory
 from engine.work.mixing import seeded_mixes
 
 _AT_A_TIME = {"cpu": 16, "cuda": 128}
@@ -37,11 +38,10 @@ def short_retraining_scores(
             try:
                 between = partial(tell, start)
                 found[start : start + len(some)] = _retrain(subject, some, epochs, between)
-            except torch.cuda.OutOfMemoryError:
-                if together == 1:
+            except Exception as error:
+                if together == 1 or not out_of_memory(error):
                     raise
                 together //= 2
-                torch.cuda.empty_cache()
                 continue
             start += len(some)
             tell(start)

@@ -72,9 +72,9 @@ class ImageData:
         """Returns the same data on a device."""
         return replace(
             self,
-            train_images=self.train_images.to(device),
+            train_images=_moved(self.train_images, device),
             train_labels=self.train_labels.to(device),
-            test_images=self.test_images.to(device),
+            test_images=_moved(self.test_images, device),
             test_labels=self.test_labels.to(device),
             black=None if self.black is None else self.black.to(device),
             crops=None if self.crops is None else self.crops.to(device),
@@ -103,6 +103,13 @@ class ImageData:
         """Returns what a network reads of some samples of a split, and what it should answer."""
         images, labels = self.split(split)
         return images[index], labels[index]
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """Returns images on a device; the channels of grey ones are views of one there, too."""
+    if isinstance(images, Tensor) and images.shape[1] > 1 and images.stride(1) == 0:
+        return images[:, :1].to(device).expand(images.shape)
+    return images.to(device)
 
 
 def load_dataset(

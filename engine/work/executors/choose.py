@@ -12,6 +12,7 @@ from engine.placement import Placement, read_placement
 from engine.work.bench import Bench
 from engine.work.chunks import ChunkWork
 from engine.work.executors.base import Executor
+from engine.work.executors.failures import release_gpu_memory
 from engine.work.executors.inline import InlineExecutor
 from engine.work.executors.processes import ProcessExecutor, Seat
 from engine.work.executors.setup import BenchSetup
@@ -77,6 +78,8 @@ def open_executor(
 
 def _seats(placement: Placement, bench: Bench, folder: Path, gpus: Sequence[Gpu]) -> list[Seat]:
     if bench.device.type == "cuda":
+        # What scoring left unused is for the worker beside the driver.
+        release_gpu_memory()
         if gpus:
             return [_gpu_seat("cuda:0", bench, folder, gpu.uuid) for gpu in gpus]
         # Slices of GPUs have no names of their own here; torch counts them.

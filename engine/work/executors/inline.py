@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-import torch
-
 from engine.work.executors.base import Chunk, Report, Started, Tell, Work
-from engine.work.executors.failures import broken
+from engine.work.executors.failures import broken, release_gpu_memory
 from engine.work.executors.place import place_of
 
 
@@ -55,8 +53,7 @@ class InlineExecutor:
         else:
             return
         # Out of the handler the frames that hold a GPU's memory are gone.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_gpu_memory()
         tell(report)
 
     def hold(self, held: bool) -> None:

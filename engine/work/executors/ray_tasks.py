@@ -29,7 +29,7 @@ from engine.work.executors.base import (
     Tell,
     Work,
 )
-from engine.work.executors.failures import broken
+from engine.work.executors.failures import broken, release_gpu_memory
 from engine.work.executors.place import place_of
 from engine.work.executors.throttle import Throttle, quiet_seconds
 
@@ -245,6 +245,5 @@ def _work_on(
         return
     except Exception as error:
         report = broken(chunk.number, error)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_gpu_memory()
     box.put(report)

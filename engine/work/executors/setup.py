@@ -16,7 +16,9 @@ from engine.work.bench import Bench, Pruned
 from engine.work.chunks import ChunkWork
 from engine.work.datasets import ImageData
 from engine.work.executors.base import Work
+from engine.work.gpu import use
 from engine.work.models import slice_plan
+from engine.work.needs import room_for_data
 from engine.work.pretraining import BaseNetwork
 from engine.work.study_data import study_data
 
@@ -77,11 +79,13 @@ class BenchSetup:
         Raises:
             RunFailure: This machine's copy of the data set is not the driver's.
         """
-        spec = StudySpec.from_json(self.spec)
+        spec, device = StudySpec.from_json(self.spec), use(torch.device(self.device))
         if self.arrays is not None:
             data = _from_arrays(self.arrays)
         else:
-            data = study_data(spec, download=False)
+            # Of a GPU's memory they get what the driver's own data got.
+            room = room_for_data(device) if device.type == "cuda" else None
+            data = study_data(spec, download=False, room=room)
         if data.digest != self.digest:
             raise RunFailure(
                 f"The data set {spec.dataset} on a worker is not the one the study began with; "
@@ -90,7 +94,7 @@ class BenchSetup:
         state = {name: torch.from_numpy(array.copy()) for name, array in self.base["state"].items()}
         return Bench(
             spec=spec,
-            device=(device := torch.device(self.device)),
+            device=device,
             threads=self.threads,
             data=data.to(device),
             base=BaseNetwork(**{**self.base, "state": state}),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from engine.work.executors.base import Chunk, Report, Setup, Started, Work
-from engine.work.executors.failures import broken
+from engine.work.executors.failures import broken, release_gpu_memory
 from engine.work.executors.place import place_of
 from engine.work.executors.throttle import Throttle
 
@@ -76,8 +76,7 @@ def _work_on(
         raise
     except Exception as error:
         report = broken(chunk.number, error)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_gpu_memory()
     pipe.send(report)
 
 

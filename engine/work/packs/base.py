@@ -107,10 +107,12 @@ def require_plain(recipe: Recipe, draws: Draws | None = None, mixes: Mixes | Non
 def repeatable(cpu_threads: int = 1) -> Iterator[None]:
     """Has torch compute the same bits every time: full float32, and sums in one order.
 
-    Holds cuDNN to deterministic algorithms without TF32, and the CPU to a fixed number of threads,
-    because a sum that two threads share is rounded otherwise than one that three share.
+    Holds cuDNN to deterministic algorithms, it and cuBLAS to products without TF32 (which torch
+    allows convolutions unasked, and some containers everything), and the CPU to a fixed number of
+    threads, because a sum that two threads share is rounded otherwise than one that three share.
     """
-    threads = torch.get_num_threads()
+    threads, matmul = torch.get_num_threads(), torch.backends.cuda.matmul
+    tf32, matmul.allow_tf32 = matmul.allow_tf32, False
     torch.set_num_threads(cpu_threads)
     try:
         with torch.backends.cudnn.flags(
@@ -119,3 +121,4 @@ def repeatable(cpu_threads: int = 1) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+        matmul.allow_tf32 = tf32

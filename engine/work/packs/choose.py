@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 
 from engine.catalog import ModelInfo
+from engine.errors import RunFailure
 from engine.recipe import Recipe
 from engine.study_rules import ANSWERING
 from engine.tuning import Tuning
 from engine.work import cpu_layers, tiny_cnn, tiny_cnn_gpu
 from engine.work.augment import batch_draws
 from engine.work.datasets import ImageData
+from engine.work.memory import ends_all_gpu_work, gpu_failure, out_of_memory
 from engine.work.mixing import seeded_mixes
 from engine.work.models import build_model, network_of
 from engine.work.packs import fused
+from engine.work.packs.agreement import Trial, disagreement, for_trials, told_apart, trial_of
 from engine.work.packs.base import Pack
 from engine.work.packs.graphed import GraphedPack, recordable
 from engine.work.packs.solo import OWN_CODE, SoloPack, has_own_layers
@@ -37,6 +40,10 @@ _MEASURED_CANDIDATES, _MEASURED_LARGE = 32, 8
 _MEASURED_STEPS = 4
 
 
+class KindFailure(RunFailure):
+    """A kind of pack broke this process's GPU: another process can work without that kind."""
+
+
 def make_pack(
     info: ModelInfo,
     states: Mapping[str, Tensor],
@@ -49,6 +56,7 @@ def make_pack(
     precision: str = "float32",
     masks: Masks | None = None,
     tuning: Tuning | None = None,
+    without: Collection[str] = (),
 ) -> Pack:
     """Returns a pack of the kind that is asked for, or of the first there is for the device.
 
@@ -64,6 +72,7 @@ def make_pack(
         masks: By parameter, (K, ...), True where a weight is left; where some are not, "fused" and
             "triton" will not do.
         tuning: What of a vision-language model is trained; None for all weights.
+        without: Kinds that are not taken unasked.
     """
     if info.family == ANSWERING:
         return _answering(
@@ -73,7 +82,7 @@ def make_pack(
         kept = {}
         if info.family in STACKED_FAMILIES:
             kept = {layer.name: states[f"{layer.name}.weight"].shape[1] for layer in info.layers}
-        kind = pack_kind(info, kept, data, precision, recipe, masked=bool(masks))
+        kind = pack_kind(info, kept, data, precision, recipe, masked=bool(masks), without=without)
     if kind in ("graphed", "compiled"):
         return GraphedPack(
             info, states, data, recipe, precision, masks, compiled=kind == "compiled"
@@ -115,9 +124,14 @@ def pack_kind(
     recipe: Recipe | None = None,
     *,
     masked: bool = False,
+    without: Collection[str] = (),
 ) -> str:
-    """Returns the first kind of `possible_kinds`: the one that should be the quickest."""
-    return possible_kinds(info, kept, data, precision, recipe, masked=masked)[0]
+    """Returns the first kind of `possible_kinds`: the one that should be the quickest.
+
+    Kinds in `without` are passed over, but for "solo" where nothing else is left.
+    """
+    kinds = possible_kinds(info, kept, data, precision, recipe, masked=masked)
+    return next((kind for kind in kinds if kind not in without), "solo")
 
 
 def possible_kinds(
@@ -200,12 +214,13 @@ def quickest_kind(
     precision: str = "float32",
     samples: float | None = None,
     say: Callable[[str], None] = lambda line: None,
+    left_out: list[str] | None = None,
 ) -> str:
     """Returns the kind that is done with a run first, by a short measurement.
 
-    Kinds round differently, so a run must ask once and keep the answer. A kind that fails here is
-    left out, and where all fail there is still "solo". Code is compiled only where that may pay,
-    and taken only where it does.
+    Kinds round differently, so a run must ask once and keep the answer. A kind that fails here, or
+    computes otherwise than "solo" does, is left out, and where all fail there is still "solo". Code
+    is compiled only where that may pay, and taken only where it does.
 
     Args:
         info: The model.
@@ -217,16 +232,23 @@ def quickest_kind(
         precision: "float32" or "bf16".
         samples: Candidate-samples that each worker trains in the run; None for endlessly many.
         say: Called with a line for the log about each kind.
+        left_out: Gets the kinds that failed or compute otherwise.
+
+    Raises:
+        KindFailure: A kind left the GPU in a state in which this process cannot use it any more.
     """
     if len(kinds) == 1:
         return kinds[0]
     found: dict[str, Measured] = {}
+    trials: dict[str, Trial] = {}
+    failed = [] if left_out is None else left_out
+    data = for_trials(data)
     # What is trained does not matter; torch's global generator is put back as it was.
     with torch.random.fork_rng(devices=[]):
         state = build_model(info, data.classes, kept).state_dict()
         small = info.family in STACKED_FAMILIES
         size = _MEASURED_CANDIDATES if small else _MEASURED_LARGE
-        states = {name: torch.stack([tensor] * size) for name, tensor in state.items()}
+        states = told_apart({name: torch.stack([tensor] * size) for name, tensor in state.items()})
         for kind in sorted(kinds, key=lambda kind: kind == "compiled"):
             best = max((one.rate for one in found.values()), default=None)
             if kind == "compiled" and best and samples and not worth_compiling(best, samples):
@@ -234,7 +256,7 @@ def quickest_kind(
                 continue
             try:
                 # Under no name, so that its memory is free before the next one is made.
-                found[kind] = _measured(
+                found[kind], trials[kind] = _measured(
                     make_pack(
                         info, states, data, recipe, threads=threads, kind=kind, precision=precision
                     ),
@@ -243,14 +265,28 @@ def quickest_kind(
                 )
             except Exception as error:  # compilers and drivers raise whatever they like
                 say(f"packs of kind {kind} cannot be used here: {error!r}")
+                if not out_of_memory(error):
+                    failed.append(kind)
+                if ends_all_gpu_work(error):
+                    sentence = f"Packs of kind {kind} do not work here: {gpu_failure(error)}"
+                    raise KindFailure(sentence) from error
                 continue
             ready = f", ready after {found[kind].seconds:,.0f} s" if kind == "compiled" else ""
             say(f"packs of kind {kind}: {found[kind].rate:,.0f} candidate-samples a second{ready}")
+    for kind, trial in trials.items():
+        apart = disagreement(trial, trials["solo"], recipe, precision) if "solo" in trials else ""
+        if apart:
+            say(f"packs of kind {kind} are left out, they compute otherwise than solo: {apart}")
+            del found[kind]
+            failed.append(kind)
     return quickest(found, samples) if found else "solo"
 
 
-def _measured(pack: Pack, data: ImageData, recipe: Recipe) -> Measured:
-    """Trains a few steps twice; the first time, what must be compiled is."""
+def _measured(pack: Pack, data: ImageData, recipe: Recipe) -> tuple[Measured, Trial]:
+    """Trains two steps to look at them, then a few steps twice; what must be compiled is, first."""
+    began = time.perf_counter()
+    trial = trial_of(pack, data, recipe)
+    ready = time.perf_counter() - began
     count = min(len(data.train_labels), _MEASURED_STEPS * recipe.batch_size)
     order = np.arange(count, dtype=np.int64)
     draws = batch_draws(0, 0, 0, count) if data.augmented else None
@@ -259,7 +295,7 @@ def _measured(pack: Pack, data: ImageData, recipe: Recipe) -> Measured:
         _seconds(lambda: pack.train(order, recipe.learning_rate, draws, mixes), data)
         for _ in range(2)
     )
-    return Measured(pack.size * count / second, max(0.0, first - second))
+    return Measured(pack.size * count / second, max(0.0, ready + first - second)), trial
 
 
 def _seconds(work: Callable[[], None], data: ImageData) -> float:

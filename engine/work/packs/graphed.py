@@ -25,7 +25,7 @@ from engine.work.mixing import Mixes, mixed_batches, target_loss
 from engine.work.models import network_of
 from engine.work.packs.base import AVERAGE, STEPS, Evaluation, repeatable
 from engine.work.packs.compiled import compiled_network
-from engine.work.packs.recording import Recorder
+from engine.work.packs.recording import Recorder, side_streams
 from engine.work.packs.rows import Rows
 from engine.work.packs.solo import images_at_a_time, tally
 from engine.work.packs.stepping import Masks, StackedStep, average_
@@ -80,12 +80,16 @@ class GraphedPack:
         weights = self._rows.filled(own, size, device)
         rest = {name: tensor for name, tensor in states.items() if name not in own}
         moving = {name: tensor for name, tensor in rest.items() if tensor.is_floating_point()}
-        kept = Rows({name: tuple(tensor.shape[1:]) for name, tensor in moving.items()})
-        self._buffers = kept.views(kept.filled(moving, size, device)) | {
+        # Batch norms count batches; code that is compiled wants every tensor equally aligned.
+        counts = {name: tensor for name, tensor in rest.items() if tensor.dtype == torch.int64}
+        self._buffers = {
             name: tensor.to(device, copy=True)
             for name, tensor in rest.items()
-            if name not in moving
+            if name not in moving and name not in counts
         }
+        for some, nothing in ((moving, 0.0), (counts, 0)):
+            kept = Rows({name: tuple(tensor.shape[1:]) for name, tensor in some.items()})
+            self._buffers |= kept.views(kept.filled(some, size, device, nothing))
         self._average = (
             {name: buffer.clone() for name, buffer in self._buffers.items()} if recipe.ema else None
         )
@@ -115,14 +119,8 @@ class GraphedPack:
         self._loss = torch.zeros(size, dtype=torch.float64, device=device)
         self._right = torch.zeros(size, dtype=torch.int64, device=device)
         self._recorder = Recorder(device)
-        self._streams: list[torch.cuda.Stream] = []
-        if device.type == "cuda":
-            small = multiply_adds(info, {}) * recipe.batch_size < _SMALL_STEP
-            count = min(size, _BRANCHES if small else 1)
-            self._streams = [
-                torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-                for _ in range(count)
-            ]
+        small = multiply_adds(info, {}) * recipe.batch_size < _SMALL_STEP
+        self._streams = side_streams(device, min(size, _BRANCHES if small else 1))
 
     @property
     def size(self) -> int:
@@ -238,20 +236,26 @@ class GraphedPack:
         around = torch.cuda.current_stream(self._device)
         for stream in self._streams:
             stream.wait_stream(around)
-        for place in range(self._size):
-            with torch.cuda.stream(self._streams[place % len(self._streams)]):
-                work(place)
-        for stream in self._streams:
-            around.wait_stream(stream)
+        try:
+            for place in range(self._size):
+                with torch.cuda.stream(self._streams[place % len(self._streams)]):
+                    work(place)
+        finally:
+            # When work breaks off, too: a recording cannot be ended with a branch that is open.
+            for stream in self._streams:
+                around.wait_stream(stream)
 
 
 def recordable(network: nn.Module) -> bool:
     """Tells whether a network is of convolutions, and computes the same whenever it is replayed.
 
-    What a network draws, its recordings would draw for all candidates from one stream.
+    What a network draws, its recordings would draw for all candidates from one stream; and what it
+    keeps of an earlier evaluation (attention's biases in some of timm's), they would keep for good.
     """
     modules = list(network.modules())
-    return any(isinstance(m, nn.Conv2d) for m in modules) and not any(map(_draws, modules))
+    keeps = any("cache" in name for module in modules for name in vars(module))
+    convolves = any(isinstance(module, nn.Conv2d) for module in modules)
+    return convolves and not keeps and not any(map(_draws, modules))
 
 
 def _draws(module: Any) -> bool:

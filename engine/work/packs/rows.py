@@ -35,10 +35,13 @@ class Rows:
         return found
 
     def filled(
-        self, parts: Mapping[str, Tensor], size: int, device: torch.device, rest: float | bool = 0.0
+        self, parts: Mapping[str, Tensor], size: int, device: torch.device, rest: float = 0.0
     ) -> Tensor:
-        """Returns rows, (size, width), with these parts, (size, ...); elsewhere is `rest`."""
-        dtype = torch.bool if isinstance(rest, bool) else torch.float32
+        """Returns rows, (size, width), with these parts, (size, ...); elsewhere is `rest`.
+
+        They are of the type that `rest` is of: bool, int64 or float32.
+        """
+        dtype = torch.tensor(rest).dtype
         rows = torch.full((size, self.width), rest, dtype=dtype, device=device)
         views = self.views(rows)
         for name, part in parts.items():

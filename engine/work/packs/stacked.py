@@ -21,7 +21,7 @@ from engine.work.augment import Draws, train_batches
 from engine.work.datasets import ImageData
 from engine.work.mixing import Mixes, mixed_batches, stacked_target_losses
 from engine.work.models.lenet import KERNEL
-from engine.work.packs.base import Evaluation
+from engine.work.packs.base import Evaluation, repeatable
 from engine.work.packs.recording import Recorder
 from engine.work.packs.stepping import Masks, StackedStep
 
@@ -75,16 +75,18 @@ class StackedPack:
     ) -> None:
         """Takes one step per batch; see `Pack.train`."""
         self._rate.fill_(rate)
-        batches = train_batches(self._data, order, self._recipe.batch_size, draws)
-        for images, targets in mixed_batches(batches, self._recipe, mixes, self._data.classes):
-            self._recorder.run(self._step, list(self._stepping.state().values()), images, targets)
+        changed = list(self._stepping.state().values())
+        with repeatable():
+            batches = train_batches(self._data, order, self._recipe.batch_size, draws)
+            for images, targets in mixed_batches(batches, self._recipe, mixes, self._data.classes):
+                self._recorder.run(self._step, changed, images, targets)
 
     def evaluate(self, split: str) -> Evaluation:
         """Evaluates every candidate on a whole split."""
         images, labels = self._data.split(split)
         loss = torch.zeros(self.size, dtype=torch.float64, device=self._device)
         right = torch.zeros(self.size, dtype=torch.int64, device=self._device)
-        with torch.no_grad():
+        with repeatable(), torch.no_grad():
             for start in range(0, len(images), IMAGES_AT_A_TIME):
                 piece = slice(start, start + IMAGES_AT_A_TIME)
                 logits = stacked_logits(self._info, self._stepping.judged, images[piece])
