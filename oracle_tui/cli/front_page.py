@@ -41,6 +41,11 @@ PARTS = {
             "How often what is being trained is saved, so that a killed engine goes on from "
             "there.  [default: 30]",
         ),
+        (
+            "ORACLE_TUI_PACKS",
+            "Kinds of packs that a new run may choose from, such as stacked solo, where one does "
+            "not work on a device.",
+        ),
         ("ORACLE_TUI_IMAGENET", "The folder of ImageNet-1K, with train/ and val/ in it."),
         ("ORACLE_TUI_THEME", "A theme of the app, such as textual-light."),
         ("ORACLE_TUI_MOUSE", "0 leaves the mouse to the terminal."),

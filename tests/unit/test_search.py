@@ -139,7 +139,7 @@ def test_a_search_is_for_samples_and_makes_another_study() -> None:
     for entries, says in (
         ({"search": "greedy"}, "All candidates are studied"),
         ({"search": "greedy,swap", "candidates": "44"}, "Only 1 candidates"),
-        ({"search": "hill", "candidates": "10"}, "greedy or swap"),
+        ({"search": "hill", "candidates": "10"}, "greedy, swap or l1"),
         ({"search": "swap,swap", "candidates": "10"}, "twice"),
     ):
         problems = problems_in(entries, QUICK)
