@@ -49,7 +49,7 @@ _P2, _Q2 = _P * _P, _Q * _Q
 
 @once
 def transform_weights() -> Kernel:
-    """The numbers u of rows of 5 weights, computed in float64.
+    """Rows of 5 weights at the six points, over what interpolation divides by; in float64.
 
     Arguments: weights ``[rows][5]``, rows, output ``[rows][PRODUCTS]``.
     """
@@ -76,7 +76,7 @@ def transform_weights() -> Kernel:
 
 @once
 def transform_inputs() -> Kernel:
-    """The numbers z of the six inputs over every pooling window, row by row.
+    """Of the six inputs over every pooling window, row by row, what the weights are multiplied by.
 
     Arguments: input ``[rows][size][LANES]``, rows, size, output
     ``[rows][(size - 4) / 2][PRODUCTS][LANES]``.
