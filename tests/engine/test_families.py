@@ -151,12 +151,14 @@ def test_a_small_study_of_a_large_model(
     assert "going on with a pack" in (run / "engine.log").read_text()
     assert RunReader(run).status == "done"
     with h5py.File(run / "run.h5", "r") as file:
-        rows = file["candidates"][:]
+        rows, curves = file["candidates"][:], file["curves"][:]
     assert rows["status"].tolist() == [RowStatus.DONE] * 2
     assert len(set(rows["pruned_train_loss"])) == 2
-    # Having lost half its filters a network is worse than after a little training.
-    assert (rows["last_train_loss"] < rows["pruned_train_loss"]).all()
-    assert np.isfinite(rows["last_test_loss"]).all()
+    # Two dozen steps on few images teach a network of many norms nothing that can be relied on:
+    # that retraining helps is asked of smaller ones above.
+    assert curves.shape[:2] == (2, 3)
+    assert np.isfinite(curves).all()
+    assert len(np.unique(curves[..., 0])) == 6
 
 
 def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: Path) -> None:
