@@ -100,8 +100,10 @@ def _convolve_row(typing, sums, upper, lower, weights, weight_step):
 
 
 @intrinsic
-def pool_and_store(typing, sums, out, places, out_step, place_step, with_places):
+def pool_and_store(typing, sums, out, places, window, windows, with_places):
     """Max-pool every output's window and apply ReLU (pooling first is equivalent and cheaper).
+
+    It is the window of that number, of so many a channel.
 
     The place of a window's first maximum, whether it is in the lower row and whether in the right
     column, is all that the backward pass has to know beside the output.
@@ -109,27 +111,29 @@ def pool_and_store(typing, sums, out, places, out_step, place_step, with_places)
     block = sums.count // 4
 
     def generate(context, builder, signature, arguments):
-        packed, out_pointer, place_pointer, channel_step, channel_place, wanted = arguments
+        packed, out_pointer, place_pointer, number, a_channel, wanted = arguments
         values = unpack(builder, packed, 4 * block)
-        windows = [values[4 * o : 4 * o + 4] for o in range(block)]
+        indices = [
+            builder.add(number, builder.mul(a_channel, ir.Constant(INT64, o))) for o in range(block)
+        ]
+        found = [values[4 * o : 4 * o + 4] for o in range(block)]
         rows = []
-        for o, window in enumerate(windows):
+        for window, index in zip(found, indices, strict=True):
             upper = maximum(builder, window[0], window[1])
             lower = maximum(builder, window[2], window[3])
             rows.append((upper, lower))
             top = maximum(builder, constant(0), maximum(builder, upper, lower))
-            offset = builder.mul(channel_step, ir.Constant(INT64, o))
+            offset = builder.mul(index, ir.Constant(INT64, LANES))
             store(builder, top, at(builder, out_pointer, offset))
         with builder.if_then(builder.icmp_signed("!=", wanted, ir.Constant(INT64, 0))):
-            for o, (window, (upper, lower)) in enumerate(zip(windows, rows, strict=True)):
+            for window, (upper, lower), index in zip(found, rows, indices, strict=True):
                 down = builder.fcmp_ordered(">", lower, upper)
                 right = builder.select(
                     down,
                     builder.fcmp_ordered(">", window[3], window[2]),
                     builder.fcmp_ordered(">", window[1], window[0]),
                 )
-                offset = builder.mul(channel_place, ir.Constant(INT64, o))
-                store_masks(builder, (down, right), at(builder, place_pointer, offset))
+                store_masks(builder, (down, right), at(builder, place_pointer, index))
         return context.get_dummy_value()
 
     integer = types.int64
@@ -157,15 +161,7 @@ def conv_pool(block: int) -> Kernel:
                         taps = shift(weights, c * 25 + ky * 5)
                         sums = _convolve_row(sums, upper, lower, taps, channels * 25)
                 here = py * pooled + px
-                step = pooled * pooled
-                pool_and_store(
-                    sums,
-                    shift(out, here * LANES),
-                    shift(places, here),
-                    step * LANES,
-                    step,
-                    with_places,
-                )
+                pool_and_store(sums, out, places, here, pooled * pooled, with_places)
 
     kernel.__name__ = f"conv_pool_{block}"
     integer = types.int64

@@ -204,15 +204,7 @@ def conv_pool(block: int) -> Kernel:
                     at_q = _add_products(at_q, own, row, shift(u, c * 5 * PRODUCTS + 4), step)
                 windows = _combine(windows, at_q, types.float32(_Q))
                 here = py * pooled + px
-                step_out = pooled * pooled
-                pool_and_store(
-                    windows,
-                    shift(out, here * LANES),
-                    shift(places, here),
-                    step_out * LANES,
-                    step_out,
-                    with_places,
-                )
+                pool_and_store(windows, out, places, here, pooled * pooled, with_places)
 
     kernel.__name__ = f"toom_cook_{block}"
     integer = types.int64
