@@ -37,11 +37,16 @@ FAST = [
     ("timm:test_vit@32", ("--layers", "blocks.*", "--wiring", "released")),
 ]
 LENETS = [name for name, info in MODELS.items() if info.family == "lenet"]
+# Enough steps for the running statistics of many norms, from a base network that has learned, and
+# no leaps at the end.
+LONGER = (
+    "--pretrain-epochs", "8", "--epochs", "6", "--recipe", "batch_size=64,learning_rate=0.001",
+)  # fmt: skip
 # Whole, however deep, on few and small images.
 WHOLE = [
     ("vgg11@16", ()),
     ("vgg13@16", ()),
-    ("vgg16@16", ()),
+    ("vgg16@16", LONGER),
     ("vgg19@16", ()),
     ("resnet56@8", ()),
     ("resnet110@8", ()),
@@ -154,11 +159,12 @@ def test_a_small_study_of_a_large_model(
         rows, curves = file["candidates"][:], file["curves"][:]
     assert rows["status"].tolist() == [RowStatus.DONE] * 2
     assert len(set(rows["pruned_train_loss"])) == 2
-    # Two dozen steps on few images teach a network of many norms nothing that can be relied on:
-    # that retraining helps is asked of smaller ones above.
-    assert curves.shape[:2] == (2, 3)
+    # Having lost half its filters a network is worse than after a little training. (ResNet50 learns
+    # nothing of 512 images within a few minutes, by torch's own layers either.)
+    if model != "resnet50@32":
+        assert (rows["last_train_loss"] < rows["pruned_train_loss"]).all()
+    assert len(np.unique(curves[..., 0])) == curves[..., 0].size
     assert np.isfinite(curves).all()
-    assert len(np.unique(curves[..., 0])) == 6
 
 
 def test_the_worked_example_of_the_documentation(tmp_path: Path, shared_cache: Path) -> None:
